@@ -88,16 +88,19 @@ def has_long_number(value: object) -> bool:
 
 
 def with_every_digit(value: Any, shape: Shape) -> Any:
-    """The value, its numbers that no float can hold as texts where the schema takes both, as that
-    of a `Decimal` does; elsewhere they are the nearest float, as for every reader of JSON.
+    """The value, with all digits of its numbers that no float can hold: as texts where the schema
+    takes both, as that of a `Decimal` does; as whole numbers, if they are, where it takes no
+    others. Elsewhere they are the nearest float, as for every reader of JSON.
     """
     if isinstance(value, dict):
         return {key: with_every_digit(item, shape.property(key)) for key, item in value.items()}
     if isinstance(value, list):
         return [with_every_digit(item, shape.item(at)) for at, item in enumerate(value)]
     if isinstance(value, LongNumber):
-        both = shape.types is not None and {"string", "number"} <= shape.types
-        return value.text if both else float(value)
+        types = shape.types or frozenset()
+        if {"string", "number"} <= types or ("integer" in types and "number" not in types):
+            return value.text if (whole := value.whole) is None or "number" in types else whole
+        return float(value)
     return value
 
 
@@ -274,6 +277,9 @@ def _bare(number: str) -> str:
 
 def _scalar(value: Any, shape: Shape) -> Any:
     """A number as the type of number that is wanted; 1 and 0 as true and false."""
+    if isinstance(value, LongNumber) and shape.allows("integer") and not shape.allows("number"):
+        whole = value.whole  # the nearest float may be another whole number
+        return value if whole is None else whole
     if isinstance(value, float) and shape.limited:
         return next((each for each in shape.values or () if same(each) == same(value)), value)
     if isinstance(value, bool) or not isinstance(value, int | float) or shape.allows("number"):
