@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Final, Literal, Protocol, TypeAlias
 
 from pydantic import JsonValue, TypeAdapter
 from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
@@ -167,7 +167,7 @@ class TurnRecord:
         steps: Model calls.
         usage: Tokens.
         calls: The calls, in the model's order.
-        repairs: Calls whose name or arguments agentkit repaired.
+        repairs: Calls whose name agentkit repaired, or that it asked for again.
         retries: Model calls that were made again.
         new_conversation: See `Turn`.
         said_by: See `Turn`.
@@ -365,7 +365,6 @@ class Session(Protocol):
         ...
 
 
-@runtime_checkable
 class Suite(Protocol):
     """Cases, with a world for each and a grader."""
 

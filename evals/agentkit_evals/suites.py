@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any, Final, TypeAlias, cast
 
+from agentkit.wording import listed
 from agentkit_evals.bfcl import bfcl_suite
 from agentkit_evals.core import EvalError, Suite
 from agentkit_evals.modules import module_named
@@ -44,12 +45,16 @@ def load_suite(target: str) -> Suite:
         raise EvalError(
             f"the suite {target} cannot be made: {type(error).__name__}: {error}"
         ) from error
-    if not isinstance(suite, Suite):
+    if missing := [name for name in _MEMBERS if not hasattr(suite, name)]:
         raise EvalError(
-            f"{target} is no suite, its type is {type(suite).__name__}: name a TaskSuite, or a "
-            "function that returns one"
+            f"{target} is no suite: its type {type(suite).__name__} has no {listed(missing)}; name "
+            "a TaskSuite, or a function that returns one"
         )
-    return suite
+    return cast("Suite", suite)
+
+
+_MEMBERS: Final = ("name", "cases", "about", "open", "aclose")
+"""The members of the protocol `Suite`."""
 
 
 def _made(target: str) -> Any:

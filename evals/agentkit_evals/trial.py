@@ -346,7 +346,7 @@ class _Watch:
             steps=result.steps,
             usage=result.usage,
             calls=tuple(_calls(steps)),
-            repairs=sum(len(ran.repairs) for step in steps for ran in step.ran.values()),
+            repairs=sum(bool(ran.repairs) for step in steps for ran in step.ran.values()),
             retries=sum(len(step.restarts) for step in steps),
             new_conversation=turn.new_conversation,
             said_by=turn.said_by,

@@ -114,8 +114,11 @@ def fails():
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("number", "number is no suite, its type is int: name a TaskSuite"),
-        ("Another", "Another is no suite, its type is Another"),
+        (
+            "number",
+            "number is no suite: its type int has no name, cases, about, open and aclose; name a",
+        ),
+        ("Another", "Another is no suite: its type Another has no cases, about, open and aclose"),
         ("fails", "cannot be made: RuntimeError: no weather today"),
     ],
 )

@@ -270,7 +270,7 @@ class _Worker:
 
 
 def _bound(scratch: str) -> None:
-    """Limits for whatever comes; they cannot be taken back."""
+    """Sets the limits of this process, which it cannot raise again."""
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))

@@ -1,4 +1,4 @@
-"""BFCL's functions as tools that take whatever the model wrote."""
+"""BFCL's functions as tools that accept all arguments that a model writes."""
 
 from __future__ import annotations
 

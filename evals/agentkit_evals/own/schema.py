@@ -1,8 +1,8 @@
 """The suite `schema`: does the model fill every kind of parameter as it was asked to?
 
 Each task offers one tool and says in words which values to call it with. The values that the tool
-got are graded, to the last digit and character. A call that agentkit could repair is a pass; the
-report has the number of repaired calls.
+got are graded, to the last digit and character. A call that agentkit could repair is a pass; it is
+among the invalid calls of the report.
 """
 
 from __future__ import annotations
