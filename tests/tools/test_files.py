@@ -366,6 +366,30 @@ def test_a_name_that_is_no_utf8_or_no_line_is_shown_by_its_bytes_and_taken_so(
     assert file.read_text() == "a = 3\n"
 
 
+class _Meddled(ToolContext[Path]):
+    """The context of a call during which somebody else saves a file."""
+
+    @property
+    def idempotency_key(self) -> str:
+        self.deps.write_text("theirs\n")
+        return "key"
+
+
+def test_an_edit_of_a_file_that_somebody_saves_meanwhile_changes_nothing(root: Path) -> None:
+    context = _Meddled(root / "README.md", "run")
+    tool = ProjectFiles(root).get("edit_file")
+    assert tool is not None
+    with pytest.raises(ToolError, match="it was changed meanwhile; read it again"):
+        tool(context, "README.md", [Edit("Shop", "Store")])
+    assert (root / "README.md").read_text() == "theirs\n"
+    assert sorted(os.listdir(root)) == [".git", ".gitignore", "README.md", "a.log", "out", "src"]
+
+
+def test_a_file_too_large_to_be_read_is_not_called_no_text(root: Path) -> None:
+    (root / "big.txt").write_text("line\n" * 2_000_001)
+    assert "it was larger than 10,000,000 bytes." in run(root, "write_file", "big.txt", "x")
+
+
 def test_a_file_two_hundred_folders_deep_is_listed(root: Path) -> None:
     deep = root.joinpath(*(f"n{number}" for number in range(200)))
     deep.mkdir(parents=True)

@@ -7,6 +7,7 @@ something outside is cut rather than written through, and nothing special is eve
 
 from __future__ import annotations
 
+import errno
 import os
 import posixpath
 import secrets
@@ -158,7 +159,7 @@ class _Files:
         done = f"Wrote {self._shown(path)}, {pluralize(len(lines_of(content)), 'line')}"
         if there is None:
             return f"{done}, a new file."
-        had = f"it had {len(lines_of(new.old.text))}" if new.old else "it was no text"
+        had = f"it had {len(lines_of(new.old.text))}" if new.old else _what_was(there)
         return f"{done}; {had}{new.note}."
 
     def lock(self, arguments: Mapping[str, Any]) -> str:
@@ -198,7 +199,8 @@ class _Files:
                 raise ToolError(f"{refusal}\n({before.note})") from None
             raise
         with self._root.parent(path) as (folder, name):
-            _replace(folder, name, _encoded(before, changed, shown), context.idempotency_key)
+            content, there = _encoded(before, changed, shown), before.encode(before.text)
+            _replace(folder, name, content, context.idempotency_key, there)
         note = f"\n({before.note})" if before.note else ""
         return f"Edited {shown}:\n{difference(before.text, changed)}{note}"
 
@@ -355,8 +357,23 @@ def _as_before(content: str, there: bytes | None) -> _Written:
 _END_NAMES = {"\r\n": "CRLF", "\r": "CR"}
 
 
-def _replace(folder: int, name: str, content: bytes, key: str) -> None:
-    """Puts a new file in place of the old one at once; it is on the disk when this returns."""
+def _what_was(there: bytes) -> str:
+    return f"it was larger than {LARGEST:,} bytes" if len(there) > LARGEST else "it was no text"
+
+
+def _replace(folder: int, name: str, content: bytes, key: str, there: bytes | None = None) -> None:
+    """Puts a new file in place of the old one at once; it is on the disk when this returns.
+
+    Args:
+        folder: A descriptor of its folder.
+        name: Its name there.
+        content: What it shall hold.
+        key: The key of the call that writes it.
+        there: What the old one must still hold; None for whatever it is.
+
+    Raises:
+        ToolError: It cannot be written, or was changed by somebody else.
+    """
     beside = f".{name[:100]}.{secrets.token_hex(6)}{LEFT_OVER}"
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -369,12 +386,20 @@ def _replace(folder: int, name: str, content: bytes, key: str) -> None:
             file.write(content)
             file.flush()
             os.fsync(descriptor)
+        if there is not None and _held(folder, name, len(there) + 1) != there:
+            raise OSError(errno.ESTALE, "it was changed meanwhile; read it again")
         os.rename(beside, name, src_dir_fd=folder, dst_dir_fd=folder)
         os.fsync(folder)
     except OSError as error:
         with suppress(OSError):
             os.unlink(beside, dir_fd=folder)
         raise ToolError(f'"{name}" cannot be written: {error.strerror}.') from None
+
+
+def _held(folder: int, name: str, most: int) -> bytes:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with os.fdopen(os.open(name, flags, dir_fd=folder), "rb") as file:
+        return file.read(most)
 
 
 def _take_over(descriptor: int, old: os.stat_result) -> None:

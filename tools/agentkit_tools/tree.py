@@ -35,6 +35,7 @@ LEFT_OVER = ".agentkit.tmp"
 """How the name of a temporary file ends that is being written; a crash may leave one behind."""
 
 _MOST_FILES = 100_000
+_IGNORE = ".gitignore"
 _LARGEST_IGNORE = 32_768
 """Bytes of a .gitignore that are read, up to the last whole line: so rules that were written to be
 slow take tenths of a second at most."""
@@ -103,8 +104,10 @@ def _walk(root: Root, start: _Folder) -> Iterator[str]:
 
 def _looked_into(root: Root, folder: _Folder) -> tuple[_Folder, Iterator[Entry]]:
     """The folder with its own .gitignore, and its entries."""
-    specs = _with_spec(root, folder.path, folder.specs)
-    return _Folder(folder.path, specs), iter(_entries(root, folder.path))
+    entries, specs = _entries(root, folder.path), folder.specs
+    if any(entry.name == _IGNORE for entry in entries):
+        specs = _with_spec(root, folder.path, specs)
+    return _Folder(folder.path, specs), iter(entries)
 
 
 def _entries(root: Root, path: str) -> Sequence[Entry]:
@@ -120,7 +123,7 @@ def _with_spec(
     root: Root, folder: str, specs: tuple[tuple[str, _Spec], ...]
 ) -> tuple[tuple[str, _Spec], ...]:
     try:
-        read = root.read(posixpath.join(folder, ".gitignore"), _LARGEST_IGNORE)
+        read = root.read(posixpath.join(folder, _IGNORE), _LARGEST_IGNORE)
     except (OSError, ToolError):
         return specs
     if len(read) == _LARGEST_IGNORE:
