@@ -146,7 +146,7 @@ async def find_control(ask: Ask, *, may_be_gemma: bool) -> Control:
     fields = {"response_format": {"type": "json_schema", "json_schema": schema}}
     reply = await _unless_refused(ask(_request([], ToolChoice()), Dialect([], Escape()), fields))
     try:
-        said = None if reply is None else read_exact(reply.message.content or "")
+        said = None if reply is None else read_exact(_unfenced(reply.message.content or ""))
     except InexactError:
         said = None
     return "json_schema" if said == {"ready": "yes"} else "free"
@@ -180,6 +180,12 @@ async def _takes_tool_choice(ask: Ask) -> bool:
         if not called or not called <= allowed:
             return False
     return True
+
+
+def rung_below(control: Control) -> Control:
+    """The next rung, on which a request may be taken whose constraint a server refuses."""
+    rungs = list(LOST)
+    return rungs[min(rungs.index(control) + 1, len(rungs) - 1)]
 
 
 def is_probe(body: JsonObject) -> bool:
@@ -309,7 +315,7 @@ def read_json_call(
     message = response.message
     if message.tool_calls or response.finish_reason != "stop":
         return response
-    read = read_call("", "", message.content or "")
+    read = read_call("", "", _unfenced(message.content or ""))
     name, arguments = read.arguments.get("name"), read.arguments.get("arguments")
     known = {tool.name for tool in _offered(request)}
     if read.malformed is not None or name not in known or not isinstance(arguments, dict):
@@ -320,6 +326,17 @@ def read_json_call(
         message=replace(message, content=None, tool_calls=(call,)),
         finish_reason="tool_calls",
     )
+
+
+def _unfenced(text: str) -> str:
+    """JSON without the fence or the mark around it that some models write."""
+    fenced = _FENCED.fullmatch(text)
+    return fenced[1] if fenced else text
+
+
+_FENCED: Final = re.compile(
+    r"\s*\ufeff?(?:\s*```(?:json)?)?\s*([\[{].*[\]}])\s*(?:```\s*)?", re.DOTALL
+)
 
 
 def _offered(request: ModelRequest) -> Sequence[ToolDefinition]:

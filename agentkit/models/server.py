@@ -430,9 +430,17 @@ class _Same:
 
 
 class Language:
-    """The dialect of one set of tools, and the messages that were encoded in it."""
+    """The dialect of one set of tools, and the messages that were encoded in it.
+
+    Attributes:
+        dialect: The dialect.
+        encoder: Encodes messages in it.
+        rung: What calls of these tools are held to where the server refuses to hold them to more,
+            as where a schema is none that it can enforce; None where it never did.
+    """
 
     def __init__(self, escape: Escape, same: _Same) -> None:
+        self.rung: Control | None = None
         self.dialect = Dialect(same.tools, escape)
         self.encoder = MessageEncoder(self.dialect.outgoing)
 

@@ -79,18 +79,25 @@ class Store:
         """Makes the folder; if it holds the same run, that is resumed, perhaps with more trials.
 
         Raises:
-            EvalError: The folder holds another run, or cannot be written.
+            EvalError: The folder holds another run, or one with fewer trials that another process
+                plays, or cannot be written.
         """
-        if self.exists:
-            if (kept := self.manifest()) == manifest:
-                return
-            if changes := kept.changes(manifest):
-                raise EvalError(
-                    f"{self.folder} holds another run: since it was begun there is a change in "
-                    f"{', '.join(changes)}. Its verdicts are not those of what is run now: give "
-                    "this run another name, or, if only the grading changed, grade the old one "
-                    f"again: agentkit eval rescore {self.folder.name}"
-                )
+        if not self.exists:
+            self._write(manifest)
+            return
+        kept = self.manifest()
+        if changes := kept.changes(manifest):
+            raise EvalError(
+                f"{self.folder} holds another run: since it was begun there is a change in "
+                f"{', '.join(changes)}. Its verdicts are not those of what is run now: give "
+                "this run another name, or, if only the grading changed, grade the old one "
+                f"again: agentkit eval rescore {self.folder.name}"
+            )
+        if kept != manifest:
+            with self.locked():
+                self._write(manifest)
+
+    def _write(self, manifest: RunManifest) -> None:
         try:
             (self.folder / "trials").mkdir(parents=True, exist_ok=True)
             draft = self.folder / f"manifest.{secrets.token_hex(4)}"

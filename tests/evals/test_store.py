@@ -176,6 +176,15 @@ def test_a_run_is_run_by_one_at_a_time(store: Store) -> None:
         pass
 
 
+def test_a_run_that_is_played_is_not_made_longer_by_another_process(store: Store) -> None:
+    store.begin(MANIFEST)
+    with store.locked(), pytest.raises(EvalError, match="another process"):
+        store.begin(replace(MANIFEST, trials=2))
+    assert store.manifest() == MANIFEST
+    store.begin(replace(MANIFEST, trials=2))
+    assert store.manifest().trials == 2
+
+
 def test_an_empty_folder_is_no_run_and_says_so(tmp_path: Path) -> None:
     with pytest.raises(EvalError, match="holds no run"):
         Store(tmp_path).manifest()

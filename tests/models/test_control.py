@@ -283,6 +283,54 @@ async def test_a_model_that_is_not_listed_is_asked_before_it_is_refused(listed: 
         await Agent(unknown.model("x"), observers=()).run("Chat.")
 
 
+@pytest.mark.parametrize("rung", RUNGS[:3])
+@pytest.mark.parametrize("status", [400, 422])
+async def test_a_constraint_that_is_refused_for_some_tools_gives_way_for_these_alone(
+    rung: Control, status: int
+) -> None:
+    def refusal(body: dict[str, Any]) -> str | None:
+        held = {"structured_outputs", "tool_choice", "response_format"} & body.keys()
+        refused = held and not is_probe(body) and "look" in json.dumps(body)
+        return "the schema is too deep" if refused else None
+
+    server = LadderServer(
+        rung, refusal=refusal, status=status, obeys_words=True, arguments={"name": "hall"}
+    )
+    model = server.model()
+    for _ in range(2):
+        agent = Agent(model, tools=[look], observers=())
+        result = await agent.run("Chat.", settings=FORCED, limits=Limits(steps=1))
+        assert result.messages[1].tool_calls  # type: ignore[union-attr]  # the first reply
+    assert len([body for body in server.bodies if refusal(body)]) == 3 - RUNGS.index(rung)
+    await Agent(model, tools=[wait], observers=()).run("Chat.", limits=Limits(steps=1))
+    assert ("structured_outputs" in server.bodies[-1]) == (rung == "grammar")
+
+
+async def test_a_refusal_that_no_constraint_caused_is_raised_and_lowers_nothing() -> None:
+    refuses = True
+
+    def refusal(body: dict[str, Any]) -> str | None:
+        return "the model is asleep" if refuses and not is_probe(body) else None
+
+    server = LadderServer("grammar", refusal=refusal)
+    model = server.model()
+    with pytest.raises(ModelStatusError, match="asleep"):
+        await Agent(model, tools=[wait], observers=()).run("Chat.")
+    refuses = False
+    await Agent(model, tools=[wait], observers=()).run("Chat.")
+    assert "structured_outputs" in server.bodies[-1]
+
+
+@pytest.mark.parametrize("around", ["```json\n{}\n```", "\ufeff{}", "\n {} \n", "```\n{}```\n"])
+async def test_json_in_a_fence_or_behind_a_mark_is_the_json_that_was_asked_for(around: str) -> None:
+    class Fencing(LadderServer):
+        def _text(self, text: str) -> dict[str, Any]:
+            return super()._text(around.replace("{}", text) if text.startswith("{") else text)
+
+    server = Fencing("json_schema", arguments={"answer": 7})
+    assert (await Agent(server.model(), output_type=int, observers=()).run("How many?")).output == 7
+
+
 async def test_fields_are_found_out_without_tools_too() -> None:
     server = LadderServer("free", refuses=["return_token_ids", "stop_token_ids"])
     model = server.model()

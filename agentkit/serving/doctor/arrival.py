@@ -11,6 +11,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Final
 
 from agentkit.gemma4.dialect import Dialect
@@ -61,10 +62,12 @@ async def arrival(subject: Subject) -> Finding:
     if prompt is not None:
         lost = letter.lost_in(prompt)
     else:
-        base = await _counted(subject, _short(), tools)
-        if not base:
+        if not (base := await _counted(subject, _short(), tools)):
             return warned(NOT_COUNTED)
         lost = await _fewer(subject, base, tools)
+        expected = await _expected(subject, letter)
+        if not lost and expected not in (None, asked.response.usage.input_tokens):
+            lost = ["some messages or tools"]
     if lost:
         return failed(
             f"{', '.join(lost)} do not reach the model whole: agents forget what they have read",
@@ -111,11 +114,17 @@ class _Letter:
 
     def lost_in(self, prompt: str) -> list[str]:
         """The parts that do not stand in a prompt as they were sent, or as another's words."""
-        return [
+        lost = [
             what
             for what, texts in self.parts.items()
             if not all(self._stands_in(prompt, text) for text in texts)
         ]
+        if lost or self.rendered is None:
+            return lost
+        messages = [texts for what, texts in self.parts.items() if "descriptions" not in what]
+        texts = sorted(chain(*messages), key=self.rendered.index)
+        arrived = [prompt.index(text) for text in texts]
+        return [] if arrived == sorted(arrived) else ["messages in their order"]
 
     def _stands_in(self, prompt: str, text: str) -> bool:
         if text not in prompt or self.rendered is None or text not in self.rendered:
@@ -198,11 +207,19 @@ def _words() -> str:
 
 
 def _short(
-    *, system: str = "", user: str = "", thought: str | None = None, result: str = ""
+    *,
+    system: str = "",
+    earlier: str = "",
+    user: str = "",
+    thought: str | None = None,
+    said: str = "",
+    result: str = "",
 ) -> list[Message]:
-    call = ToolCall("call_0", REPORT.name, {"city": CITY})
+    call = ToolCall("call_0", REPORT.name, {"city": f"{CITY} {said}"})
     return [
         SystemMessage(f"Be brief. {system}"),
+        UserMessage("Hello."),
+        AssistantMessage(f"Hello. {earlier}"),
         UserMessage(f"Go on. {user}"),
         AssistantMessage(None, (call,), thought),
         ToolMessage(call.id, REPORT.name, f"Rain. {result}"),
@@ -220,13 +237,33 @@ async def _fewer(subject: Subject, base: int, tools: Sequence[ToolDefinition]) -
     """The parts that make a prompt no longer when they are longer."""
     longer = {
         "instructions": _short(system=_words()),
+        "earlier answers": _short(earlier=_words()),
         "what the user says": _short(user=_words()),
+        "arguments of calls": _short(said=_words()),
         "results of tools": _short(result=_words()),
     }
     if subject.is_gemma and subject.template != "april":
         longer["thoughts between calls"] = _short(thought=_words())
-    return [
+    lost = [
         what
         for what, messages in longer.items()
         if await _counted(subject, messages, tools) < base + _LEAST
     ]
+    if tools:
+        described = [replace(REPORT, description=_words())]
+        many = [replace(REPORT, name=f"tool_{number}") for number in range(_TOOLS)]
+        if await _counted(subject, _short(), described) < base + _LEAST:
+            lost.append("descriptions of tools")
+        one_more = await _counted(subject, _short(), many[:2]) - base
+        if await _counted(subject, _short(), many) < base + one_more * _TOOLS * 3 // 4:
+            lost.append("tools")
+    return lost
+
+
+async def _expected(subject: Subject, letter: _Letter) -> int | None:
+    """The tokens of a letter's prompt, by `/tokenize`; None if the server does not tell."""
+    if letter.rendered is not None:
+        ids = await subject.tokens(letter.rendered)
+        return None if ids is None else len(ids)
+    prompt = await subject.prompt(letter.messages, letter.tools)
+    return None if prompt is None else len(prompt.ids)

@@ -292,6 +292,12 @@ async def prefix_cache(subject: Subject) -> Finding:
     words = min(600, (subject.window or 4096) // 8)
     text = f"{secrets.token_hex(8)} " + "the quick brown fox " * (words // 4)
     first, second = [await subject.ask(text, max_tokens=1) for _ in range(2)]
+    if first.id and first.id == second.id:
+        return failed(
+            "the same request brings the very same reply again: a second try of an agent, and the "
+            "next trial of a measurement, is no other one",
+            f"{PROXY}: no cache of replies before vLLM's own of prompts",
+        )
     details = second.usage.get("prompt_tokens_details")
     if not details:
         says = "replies do not say how much of a prompt came from the cache"

@@ -145,12 +145,14 @@ class Exchange:
         reply: The fields of the reply as they came.
         response: The same as agentkit reads it.
         usage: The server's `usage` as it came; empty if it sent none.
+        id: The reply's own name; empty if it has none.
         arrivals: Seconds at which the pieces of a stream came, from the request on.
     """
 
     reply: Reply
     response: ModelResponse
     usage: JsonObject = field(default_factory=dict)
+    id: str = ""
     arrivals: tuple[float, ...] = ()
 
     @property
@@ -386,6 +388,7 @@ class Subject:
         decoder = ReplyDecoder(most, refusals=self.transport.refusals)
         arrivals: list[float] = []
         usage: JsonObject = {}
+        ids: list[str] = []
         started = anyio.current_time()
 
         def take(payload: bytes) -> None:
@@ -396,6 +399,7 @@ class Subject:
             value = json.loads(payload)
             counted = value.get("usage") if isinstance(value, dict) else None
             usage.update(counted if isinstance(counted, dict) else {})
+            ids.append(str(value.get("id") or "") if isinstance(value, dict) else "")
 
         clocks = self.transport.timeouts
         if stream:
@@ -405,7 +409,8 @@ class Subject:
                     take(payload)
         else:
             take(await self.transport.post_raw(_CHAT, body, within=clocks.first_event))
-        return Exchange(decoder.reply, decoder.finish(0), usage, tuple(arrivals))
+        first = next(iter(ids), "")
+        return Exchange(decoder.reply, decoder.finish(0), usage, first, tuple(arrivals))
 
     async def words(self, exchange: Exchange) -> str | None:
         """The text of the model's own tokens, control tokens included; None if it is not known."""

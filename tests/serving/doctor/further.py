@@ -139,6 +139,11 @@ def _filtered(_path: str, reply: Json) -> Json:
     return reply
 
 
+def _without_prompt_ids(_path: str, reply: Json) -> Json:
+    reply.pop("prompt_token_ids", None)
+    return reply
+
+
 def _without_thought(_path: str, reply: Json) -> Json:
     message_of(reply).pop("reasoning", None)
     return reply
@@ -174,11 +179,28 @@ FURTHER = (
         request=_messages(_lowered),
     ),
     *(
+        Planted(
+            f"{name}, and no tokens of prompts",
+            frozenset({"arrival"}),
+            told,
+            request=request,
+            reply=_without_prompt_ids,
+        )
+        for name, told, request in (
+            ("instructions dropped", "instructions", _messages(_without_role("system"))),
+            ("instructions shortened", "messages or tools", _messages(_shortened("system", 200))),
+            ("arguments emptied", "arguments of calls", _messages(_without_arguments)),
+            ("old messages dropped", "messages or tools", _messages(lambda ms: ms[-20:])),
+            ("only some tools", "tools", _five_tools),
+        )
+    ),
+    *(
         Planted(name, frozenset({"arrival"}), told, request=_messages(change))
         for name, told, change in (
             ("instructions dropped", "instructions", _without_role("system")),
             ("instructions as words of the user", "instructions", _system_as_user),
             ("old messages dropped", "earlier answers", lambda messages: messages[-20:]),
+            ("instructions at the end", "in their order", lambda ms: [*ms[1:], *ms[:1]]),
             ("results beyond 4,000 characters cut", "results", _shortened("tool", 4000)),
             ("mail addresses masked", "what the user says", _replaced(r"\S+@\S+", "[EMAIL]")),
             ("white space tidied", "what the user says", _replaced(r"[ \t]{2,}", " ")),

@@ -88,7 +88,7 @@ def _chat(body: Json, state: Json, said: Served) -> Any:
     known = max(prefixes, key=len, default="")
     cached = len(tokenize(known)) // 128 * 128
     seen.append(salted)
-    pieces = encode(said, body, model=MODEL, number=0)
+    pieces = encode(said, body, model=MODEL, number=len(seen))
     ids = tokenize(prompt)[: body.get("truncate_prompt_tokens")]
     usage = {"prompt_tokens": len(ids)}
     pieces = [_with_prompt(piece, ids) for piece in pieces] if not body.get("stream") else pieces

@@ -50,6 +50,27 @@ def test_a_planted_fault_is_found_by_the_probes_that_are_about_it(planted: Plant
     assert diagnosis.exit_code == bool(failed)
 
 
+def test_a_gateway_that_answers_from_a_cache_of_replies_is_named() -> None:
+    kept: dict[bytes, httpx2.Response] = {}
+
+    async def main() -> Diagnosis:
+        async with client_of() as inner:
+
+            async def handle(request: httpx2.Request) -> httpx2.Response:
+                key = request.url.raw_path + request.content
+                if key not in kept:
+                    answer = await inner.send(request, stream=True)
+                    kept[key] = httpx2.Response(answer.status_code, content=await answer.aread())
+                return httpx2.Response(kept[key].status_code, content=kept[key].content)
+
+            async with httpx2.AsyncClient(transport=httpx2.MockTransport(handle)) as client:
+                return await examine(URL, http_client=client)
+
+    [cached] = [f for f in run_virtual(main).findings if f.probe == "prefix cache"]
+    assert cached.verdict == "fail"
+    assert "no cache of replies" in cached.remedy
+
+
 def findings_where(pause: Callable[[Json], float]) -> dict[str, str]:
     """What is said of a good server whose streams pause so long between two events."""
 
