@@ -167,8 +167,8 @@ class _Climb:
                 yield _scalar(read_exact(_bare(stripped)), shape)
         if (word := stripped.lower()) in _BOOLEANS:
             yield _BOOLEANS[word]
-        if fenced := _FENCE.fullmatch(stripped):
-            stripped = fenced[1].strip()
+        if fenced := FENCE.fullmatch(stripped):
+            stripped = fenced[2].strip()
         if stripped[:1] in _JSON:
             with suppress(InexactError):
                 inner = read_exact(stripped)
@@ -262,11 +262,12 @@ _BOOLEANS: Final = {
 }
 """pydantic's words (docs.pydantic.dev, "Booleans")."""
 
-_UNQUOTED: Final = frozenset({"date", "date-time", "time", "duration", "uuid", "ipv4", "ipv6"})
+UNQUOTED: Final = frozenset({"date", "date-time", "time", "duration", "uuid", "ipv4", "ipv6"})
 """Formats in which no quote has a place, and the word null none either."""
 
 _JSON: Final = ("{", "[", '"')
-_FENCE: Final = re.compile(r"```[\w-]*[ \t]*\n(.*?)\n?```", re.DOTALL)
+FENCE: Final = re.compile(r"(`{3,}|~{3,})[\w-]*[ \t]*\n(.*?)\n?\1", re.DOTALL)
+"""A fenced block of Markdown (CommonMark 0.31, section 4.5); its second group is what is inside."""
 
 
 def _bare(number: str) -> str:
@@ -338,7 +339,7 @@ def _is_of(value: Any, shape: Shape) -> bool:
     kind = kind_of(value)
     if isinstance(value, str) and shape.keyword(PLAIN):
         return kind == "string" and _NUMBER.fullmatch(value.strip()) is not None
-    if isinstance(value, str) and shape.keyword("format") in _UNQUOTED:
+    if isinstance(value, str) and shape.keyword("format") in UNQUOTED:
         return kind == "string" and not is_nothing(value) and not _is_quoted(value.strip())
     return (shape.types is None or shape.allows(kind)) and (not shape.limited or shape.has(value))
 
