@@ -98,6 +98,12 @@ class LongNumber(float):
         made.text = text
         return made
 
+    @property
+    def whole(self) -> int | None:
+        """The number if it is a whole one, with all of its digits."""
+        number = Decimal(self.text)
+        return int(number) if number == number.to_integral_value() else None
+
 
 def real(text: str) -> float:
     """A number of a JSON text with a point or an exponent; a `LongNumber` where digits are lost.

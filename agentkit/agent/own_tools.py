@@ -14,7 +14,6 @@ the newest results.
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -28,6 +27,7 @@ from agentkit.errors import ToolError
 from agentkit.events import Event, PartialOutput, StepRestarted, ToolCallDelta
 from agentkit.exact import InexactError, read_exact
 from agentkit.messages import JsonObject, ModelSettings, ToolCall, ToolChoice
+from agentkit.schema.ladder import FENCE, UNQUOTED
 from agentkit.schema.nodes import same
 from agentkit.schema.shape import ANYTHING, Shape
 from agentkit.toolset import Tool, ToolContext, ToolOptions, Toolset, ValidatedCall, make_tool
@@ -41,7 +41,6 @@ OutputType: TypeAlias = Any
 """A type that pydantic knows, or a function whose parameters are the answer and whose return value
 is the output. `str` is a plain answer."""
 
-_FENCE = re.compile(r"```[\w-]*[ \t]*\n(.*?)\n?```", re.DOTALL)
 _CALL = {"name", "arguments"}
 _ANSWER_DESCRIPTION = (
     "Give the final answer. Call this once, when you know it, instead of writing text."
@@ -70,7 +69,7 @@ class AnswerTool:
 
         The text, or its only code fence, is nothing but the answer or a call of this tool as JSON.
         """
-        fences = _FENCE.findall(text)
+        fences = [found[2] for found in FENCE.finditer(text)]
         inside = fences[0] if len(fences) == 1 else text
         return self._only(call_id, self._readings(inside))
 
@@ -81,7 +80,8 @@ class AnswerTool:
             shape = Shape.of(self.tool.definition.parameters)
             shape = ANYTHING if self.parameter is None else shape.property(self.parameter)
             # If any text can be the answer, it is not certain that this one is meant as it.
-            any_text = shape.allows("string") and not shape.limited
+            limited = shape.limited or shape.keyword("format") in UNQUOTED
+            any_text = shape.allows("string") and not limited
             values = [] if any_text else [written.strip()]
             with suppress(InexactError):
                 values.append(read_exact(written))

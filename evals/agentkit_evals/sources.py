@@ -20,6 +20,7 @@ import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any, Final
 
@@ -157,17 +158,37 @@ def _imported_by(file: Path) -> Iterator[Path]:
 
 
 def _of_the_project(name: str) -> Path | None:
-    """The file of a module that is neither installed nor a part of agentkit."""
-    if name.partition(".")[0] in ("agentkit", "agentkit_evals"):
+    """The file of a module that is neither installed nor a part of agentkit.
+
+    To find `a.b` is to import `a`, so where `a` is installed `a.b` is not looked for.
+    """
+    package = name.partition(".")[0]
+    if package in ("agentkit", "agentkit_evals") or _is_installed(_spec_of(package)):
         return None
+    spec = _spec_of(name)
+    if spec is None or not spec.has_location or _is_installed(spec):
+        return None
+    file = Path(str(spec.origin))
+    return file if file.suffix == ".py" else None
+
+
+def _spec_of(name: str) -> ModuleSpec | None:
     try:
-        spec = importlib.util.find_spec(name)
+        return importlib.util.find_spec(name)
     except (Exception, SystemExit):  # noqa: BLE001 - a package may raise anything
         return None
-    file = None if spec is None or not spec.has_location else Path(str(spec.origin))
-    if file is None or file.suffix != ".py" or not _INSTALLED.isdisjoint(file.parts):
-        return None
-    return None if any(file.is_relative_to(folder) for folder in _LIBRARIES) else file
+
+
+def _is_installed(spec: ModuleSpec | None) -> bool:
+    """Whether a module comes from an installed package or with Python."""
+    if spec is None:
+        return False
+    folders = spec.submodule_search_locations or ()  # of a package without a file
+    places = [Path(str(spec.origin))] if spec.has_location else list(map(Path, folders))
+    return not places or any(
+        not _INSTALLED.isdisjoint(place.parts) or any(map(place.is_relative_to, _LIBRARIES))
+        for place in places
+    )
 
 
 _INSTALLED: Final = frozenset({"site-packages", "dist-packages"})

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -142,6 +143,7 @@ def test_pieces_that_are_no_json_give_nothing() -> None:
         say('{"title": "Attic", "findings": ["dust"]}'),
         say('```json\n{"title": "Attic", "findings": ["dust"]}\n```'),
         say('Here it is:\n\n```\n{"answer": {"title": "Attic", "findings": ["dust"]}}\n```\nDone.'),
+        say('~~~json\n{"title": "Attic", "findings": ["dust"]}\n~~~'),
         say(spelled("final_answer", {"answer": ATTIC})),
         say(spelled("answer", ATTIC)),
         say(f"```json\n{spelled('final_answer', json.dumps(ATTIC))}\n```"),
@@ -163,7 +165,12 @@ def test_a_typed_answer_that_can_be_meant_in_one_way_is_taken(reply: Any) -> Non
 
 @pytest.mark.parametrize(
     ("output_type", "text", "output"),
-    [(int, "42", 42), (list[int], "[1, 2]", [1, 2]), (Literal["yes", "no"], "yes", "yes")],
+    [
+        (int, "42", 42),
+        (list[int], "[1, 2]", [1, 2]),
+        (Literal["yes", "no"], "yes", "yes"),
+        (date, "2026-01-02", date(2026, 1, 2)),
+    ],
 )
 def test_a_text_that_is_nothing_but_the_answer_is_the_answer(
     output_type: Any, text: str, output: object
@@ -181,6 +188,8 @@ def test_a_text_that_is_nothing_but_the_answer_is_the_answer(
         (int, "I think it is 42."),
         (list[int], "null"),
         (str | int, "forty-two"),
+        (date, "on 2026-01-02"),
+        (date, "2026"),
     ],
 )
 def test_a_text_that_is_something_else_is_asked_for_again(output_type: Any, text: str) -> None:

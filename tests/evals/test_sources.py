@@ -124,3 +124,27 @@ def test_what_a_check_imports_and_what_it_has_read_count(tmp_path: Path, changed
     new = "[1]" if changed.endswith(".json") else f"{PROJECT[changed]}CHANGED = True\n"
     (tmp_path / changed).write_text(new)
     assert (hashes() != before) == (changed != "beside.py")
+
+
+def test_what_is_installed_is_not_imported_to_hash_a_check(tmp_path: Path) -> None:
+    (tmp_path / "judge.py").write_text(
+        "def check(world: object) -> bool:\n"
+        "    import hypothesis.strategies, wsgiref.util\n"
+        "    return world in (hypothesis.strategies, wsgiref.util)\n"
+    )
+    program = (
+        "import sys\n"
+        "from agentkit_evals.sources import files_hash\n"
+        "from judge import check\n"
+        "files_hash([check])\n"
+        "print(*{'hypothesis', 'wsgiref'} & set(sys.modules), 'and no others')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={"PYTHONPATH": f"{tmp_path}:{REPO / 'evals'}:{REPO}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "and no others\n", done.stderr
