@@ -80,7 +80,9 @@ def _card(listed: object) -> JsonObject | None:
     card = listed if isinstance(listed, dict) else {"id": listed}
     names = (card.get(key) for key in ("id", "model", "name"))
     name = next((name for name in names if name and isinstance(name, str)), None)
-    return None if name is None else {**card, "id": name}
+    if name is None or any("\ud800" <= each <= "\udfff" for each in name):  # no request can hold it
+        return None
+    return {**card, "id": name}
 
 
 _WINDOW_NAMES: Final = (

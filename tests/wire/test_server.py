@@ -192,6 +192,11 @@ def test_the_words_of_a_refusal_cannot_control_a_terminal() -> None:
     assert "400: \ufffd[2J\ufffd \ufffdgnp.exe\ufffd no" in str(ANY_SERVER.error(words, 400))
 
 
+def test_a_model_whose_name_no_request_can_hold_is_left_out() -> None:
+    listed = {"data": [{"id": "gemma-4-\ud800"}, {"id": "gemma-4-e4b-it"}]}
+    assert [model.name for model in read_models(listed)] == ["gemma-4-e4b-it"]
+
+
 @pytest.mark.parametrize("tokens", [["a"], [1.0, 2.0], [None], [{"id": 1}], [-1], [True]])
 def test_what_is_no_token_id_is_not_taken_for_one(tokens: list[object]) -> None:
     with pytest.raises(ModelProtocolError):

@@ -232,6 +232,13 @@ FURTHER = (
         request=without_request("max_tokens"),
     ),
     Planted(
+        "a low temperature of the server's own",
+        frozenset(),
+        "a narrower one than Gemma's",
+        request=lambda path, body: {"temperature": 0.2} | body if path == CHAT else body,
+        warned_by=_warns("own settings"),
+    ),
+    Planted(
         "one temperature for all",
         frozenset({"settings"}),
         "`temperature` of a request",
