@@ -8,10 +8,12 @@ tools that were given up, at Ctrl-C or at a timeout, and nothing can stop a thre
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
 from contextlib import suppress
+from types import FrameType
 
 _GRACE = 2.0  # seconds in which the threads of tools may come to their end
 
@@ -22,7 +24,7 @@ def main() -> None:
     try:
         code = _exit_code()
         _wait_for_threads()
-    except KeyboardInterrupt:  # while the package is imported, or by a person who does not wait
+    except KeyboardInterrupt:  # of a person who does not wait
         code = 130
         _say("agentkit: stopped")
     for stream in (sys.stdout, sys.stderr):
@@ -34,9 +36,14 @@ def main() -> None:
 
 
 def _exit_code() -> int:
+    # Not by a KeyboardInterrupt: of one in a class body, Python 3.11 makes another error.
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _stop_at_once)
     try:
         from agentkit.cli import main as command  # noqa: PLC0415 - Ctrl-C may come meanwhile
 
+        signal.signal(signal.SIGINT, before)
         command()
     except SystemExit as end:
         if isinstance(end.code, str):
@@ -44,6 +51,12 @@ def _exit_code() -> int:
             return 1
         return int(end.code or 0)
     return 0
+
+
+def _stop_at_once(_number: int, _frame: FrameType | None) -> None:
+    """Ends the process; nothing was begun yet."""
+    _say("agentkit: stopped")
+    os._exit(130)
 
 
 def _say(line: str) -> None:

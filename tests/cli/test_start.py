@@ -44,8 +44,22 @@ def package(folder: Path, code: str) -> Path:
     return folder
 
 
+INTERRUPTED = """
+import signal
+
+
+class Member:
+    def __set_name__(self, owner, name):
+        signal.raise_signal(signal.SIGINT)
+
+
+class Owner:  # Python 3.11 makes a RuntimeError of what is raised in here
+    member = Member()
+"""
+
+
 def test_ctrl_c_while_the_package_is_imported_ends_with_one_line(tmp_path: Path) -> None:
-    with started(tmp_path, first=package(tmp_path / "p", "raise KeyboardInterrupt")) as script:
+    with started(tmp_path, first=package(tmp_path / "p", INTERRUPTED)) as script:
         assert script.communicate() == ("", "agentkit: stopped\n")
     assert script.returncode == 130
 
