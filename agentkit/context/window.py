@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from math import inf
 from typing import Final, Literal
 
 from agentkit.context.entries import (
@@ -88,6 +89,9 @@ _STUB: Final = 48
 
 _LEAST_PREVIEW: Final = 64
 """Tokens that a result keeps, at least, when it has to make room."""
+
+_MOST: Final = 4
+"""Tokens for each estimated one, at most: each byte of an emoji may be a token."""
 
 _CREDIBLE: Final = 4
 """A server's count is believed unless it is less than this part of our estimate. Then it counts
@@ -270,8 +274,6 @@ class ContextWindow:
     def _roomy(self, request: ModelRequest, new: int, form: PromptForm) -> Steps[Fitted | None]:
         """The request as it is, if there is room for it however its text is tokenized, so that no
         server has to be asked first; None if a count decides.
-
-        A token is a byte or more, and an estimate at least half a token for each byte.
         """
         limits = self._limits
         yield from self._prompt.update(self._view(), replace(form, counting="estimate"))
@@ -280,13 +282,12 @@ class ContextWindow:
         left = (limits.max_prompt or UNKNOWN_WINDOW) - tokens + sum(sizes)
         fair, longest = fair_share(sizes, left), max(sizes, default=0)
         within = self._within(tokens, new, fair)
-        asked = request.settings.max_tokens or form.reply_tokens
-        most = 2 * tokens - (self._anchor[1] if self._anchor else 0)
-        if 2 * longest > within.result_tokens or (
-            limits.compact_at is not None and most > limits.compact_at
-        ):
+        counted = self._anchor[1] if self._anchor else 0
+        most = counted + _MOST * (tokens - counted)
+        whole = most + (request.settings.max_tokens or form.reply_tokens)
+        if most > (limits.compact_at or inf) or whole > (limits.window or inf):
             return None
-        if limits.window is not None and most + asked > limits.window:
+        if _MOST * longest > within.result_tokens:
             return None
         return Fitted(replace(request, messages=tuple(self._view())), tokens, False, within)
 
