@@ -236,6 +236,14 @@ class Prompt:
         """Whether all of it was counted."""
         return not self._inexact
 
+    @property
+    def most_times(self) -> int:
+        """How many tokens, at most, stand for each that is estimated, by any tokenizer: two letters
+        are estimated at one, and so are the four bytes of an emoji.
+        """
+        pieces = (*self._head, *self._group_pieces())
+        return 2 if all(piece.text.isascii() for piece in pieces) else 4
+
     def doubt_media(self) -> bool:
         """Takes our counts of images and sounds for estimates from now on, since a server may be
         configured to spend more or less on an image. Returns whether there are any.

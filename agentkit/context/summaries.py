@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from agentkit.context.entries import GO_ON
+from agentkit.context.entries import GO_ON, WHAT_WAS
 from agentkit.context.finding import missing
 from agentkit.context.limits import UNKNOWN_WINDOW, WORTH_IT, PromptLimits
 from agentkit.context.prompt import AskModel, PromptForm, Steps, estimated_tokens, tokens_of
@@ -37,7 +37,7 @@ _LEAST: Final = 64
 _ANSWERED: Final = "[After that you answered: {}]"
 _FRAME: Final = "[What I wrote down of the messages that are left out:]\n{}"
 _LIST: Final = "\n[Named there as well: {}]"
-_AROUND: Final = estimated_tokens(_FRAME + _LIST + GO_ON)
+_AROUND: Final = estimated_tokens(_FRAME + _LIST + max(GO_ON, WHAT_WAS, key=len))
 """Tokens, at most, of the words around and after a summary and its list."""
 
 _TOKENS_A_WORD: Final = 2

@@ -90,9 +90,6 @@ _STUB: Final = 48
 _LEAST_PREVIEW: Final = 64
 """Tokens that a result keeps, at least, when it has to make room."""
 
-_MOST: Final = 4
-"""Tokens for each estimated one, at most: each byte of an emoji may be a token."""
-
 _CREDIBLE: Final = 4
 """A server's count is believed unless it is less than this part of our estimate. Then it counts
 something else than the prompt, as behind some proxies."""
@@ -282,12 +279,12 @@ class ContextWindow:
         left = (limits.max_prompt or UNKNOWN_WINDOW) - tokens + sum(sizes)
         fair, longest = fair_share(sizes, left), max(sizes, default=0)
         within = self._within(tokens, new, fair)
-        counted = self._anchor[1] if self._anchor else 0
-        most = counted + _MOST * (tokens - counted)
+        counted, times = self._anchor[1] if self._anchor else 0, self._prompt.most_times
+        most = counted + times * (tokens - counted)
         whole = most + (request.settings.max_tokens or form.reply_tokens)
         if most > (limits.compact_at or inf) or whole > (limits.window or inf):
             return None
-        if _MOST * longest > within.result_tokens:
+        if times * longest > within.result_tokens:
             return None
         return Fitted(replace(request, messages=tuple(self._view())), tokens, False, within)
 
