@@ -424,7 +424,7 @@ class ContextWindow:
             return None
         asked: Summary | None = None
         if chosen.summary is not None:
-            asked = yield from self._summarize(chosen, tokens, sizes, request, form)
+            asked = yield from self._summarize(chosen, request, form)
             before = self._asked or Summary()  # a server may refuse a prompt, and another is made
             self._asked = replace(
                 asked, text=asked.text or before.text, cost=before.cost + asked.cost
@@ -490,14 +490,7 @@ class ContextWindow:
         again, source = message.name in self._repeatable, self._source(at, message)
         return stub(source, tokens, repeatable=again, newer=newer.get(at))
 
-    def _summarize(
-        self,
-        chosen: Plan,
-        tokens: int,
-        sizes: Mapping[int, int],
-        request: ModelRequest,
-        form: PromptForm,
-    ) -> Steps[Summary]:
+    def _summarize(self, chosen: Plan, request: ModelRequest, form: PromptForm) -> Steps[Summary]:
         """The model's summary of the messages that the plan leaves out."""
         entries = self._entries
         assert chosen.summary is not None, "nobody asked for a summary"
@@ -505,19 +498,25 @@ class ContextWindow:
             known, same = self._recorded.pop(0), (chosen.cleared, len(chosen.drop))
             if known.summary is not None and (known.cleared, known.dropped) == same:
                 return known.summary
-        newest = entries.newest()
-        view = [entry.sent for entry in entries.all[:newest] if entry.state != "dropped"]
+        old = entries.all[: entries.newest()]
+        view = [entry.sent for entry in old if entry.state != "dropped"]
         return (
             yield from summarize(
                 chosen.summary,
                 [*self._system, *view],
                 [entries.summary, *(entries.facts_of(at) for at in sorted(chosen.summarized))],
                 request,
-                needed=tokens - sum(sizes.get(at, 0) for at in range(newest, len(entries.all))),
+                count=lambda messages: self._tokens_of(messages, form),
                 limits=self._limits,
                 form=form,
             )
         )
+
+    def _tokens_of(self, messages: Sequence[Message], form: PromptForm) -> Steps[int]:
+        """Tokens of another prompt that goes on from the last one."""
+        prompt = Prompt()
+        yield from prompt.update(messages, form)
+        return self._estimate(prompt.tokens)
 
     def _sizes(self) -> dict[int, int]:
         """Tokens of each entry as it is sent, by its place in the conversation."""
