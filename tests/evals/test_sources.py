@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from agentkit_evals.sources import sources_hash
 
+pytestmark = pytest.mark.slow
+
 REPO = Path(__file__).parents[2]
 
 
