@@ -527,7 +527,7 @@ def test_something_that_is_no_vllm_is_given_up_within_seconds() -> None:
                 await events_of(model_on(client))
         return anyio.current_time()
 
-    assert run_virtual(main) <= 2
+    assert run_virtual(main) <= 3
 
 
 def test_a_server_that_restarts_is_waited_for() -> None:
