@@ -330,13 +330,10 @@ def read_json_call(
 
 def _unfenced(text: str) -> str:
     """JSON without the fence or the mark around it that some models write."""
-    fenced = _FENCED.fullmatch(text)
-    return fenced[1] if fenced else text
-
-
-_FENCED: Final = re.compile(
-    r"\s*\ufeff?(?:\s*```(?:json)?)?\s*([\[{].*[\]}])\s*(?:```\s*)?", re.DOTALL
-)
+    text = text.strip().removeprefix("\ufeff").lstrip()
+    if text.startswith("```"):
+        text = text.removeprefix("```").removeprefix("json").removesuffix("```")
+    return text
 
 
 def _offered(request: ModelRequest) -> Sequence[ToolDefinition]:

@@ -266,7 +266,7 @@ UNQUOTED: Final = frozenset({"date", "date-time", "time", "duration", "uuid", "i
 """Formats in which no quote has a place, and the word null none either."""
 
 _JSON: Final = ("{", "[", '"')
-FENCE: Final = re.compile(r"(`{3,}|~{3,})[\w-]*[ \t]*\n(.*?)\n?\1", re.DOTALL)
+FENCE: Final = re.compile(r"((?<!`)`{3,}+|(?<!~)~{3,}+)[\w-]*+[ \t]*+\n(.*?)\n?\1", re.DOTALL)
 """A fenced block of Markdown (CommonMark 0.31, section 4.5); its second group is what is inside."""
 
 
