@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import ast
+import gc
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from agentkit_evals.sources import sources_hash
+from agentkit_evals.sources import files_hash, sources_hash
 
 pytestmark = pytest.mark.slow
 
@@ -150,3 +152,25 @@ def test_what_is_installed_is_not_imported_to_hash_a_check(tmp_path: Path) -> No
         check=False,
     )
     assert done.stdout == "and no others\n", done.stderr
+
+
+class Parses:
+    """Garbage in a ring, which makes a syntax tree when it is collected."""
+
+    def __init__(self) -> None:
+        self.ring = self
+
+    def __del__(self) -> None:
+        ast.parse("1 + 1")
+
+
+def test_a_syntax_tree_that_something_else_makes_meanwhile_does_no_harm() -> None:
+    before = gc.get_threshold()
+    for made in range(3):
+        for _ in range(3):
+            Parses()
+        gc.set_threshold(50)  # The ring is collected while the tree of this file is made.
+        try:
+            assert files_hash([check, Wanted]), made
+        finally:
+            gc.set_threshold(*before)
