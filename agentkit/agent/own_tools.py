@@ -14,20 +14,21 @@ the newest results.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Annotated, Any, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
 from pydantic import Field
 from pydantic_core import from_json
 
 from agentkit.errors import ToolError
 from agentkit.events import Event, PartialOutput, StepRestarted, ToolCallDelta
-from agentkit.exact import InexactError, read_exact
+from agentkit.exact import InexactError, read_exact, unfenced
 from agentkit.messages import JsonObject, ModelSettings, ToolCall, ToolChoice
-from agentkit.schema.ladder import FENCE, UNQUOTED
+from agentkit.schema.ladder import UNQUOTED
 from agentkit.schema.nodes import same
 from agentkit.schema.shape import ANYTHING, Shape
 from agentkit.toolset import Tool, ToolContext, ToolOptions, Toolset, ValidatedCall, make_tool
@@ -45,6 +46,9 @@ _CALL = {"name", "arguments"}
 _ANSWER_DESCRIPTION = (
     "Give the final answer. Call this once, when you know it, instead of writing text."
 )
+
+FENCE: Final = re.compile(r"((?<!`)`{3,}+|(?<!~)~{3,}+)[\w-]*+[ \t]*+\n(.*?)\n?\1", re.DOTALL)
+"""A fenced block of Markdown (CommonMark 0.31, section 4.5); its second group is what is inside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ class AnswerTool:
         The text, or its only code fence, is nothing but the answer or a call of this tool as JSON.
         """
         fences = [found[2] for found in FENCE.finditer(text)]
-        inside = fences[0] if len(fences) == 1 else text
+        inside = fences[0] if len(fences) == 1 else unfenced(text)
         return self._only(call_id, self._readings(inside))
 
     def _readings(self, written: Any) -> Iterator[JsonObject]:

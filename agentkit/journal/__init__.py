@@ -43,8 +43,7 @@ from agentkit.journal.entries import (
 from agentkit.journal.integrity import Damage, cost_of
 from agentkit.journal.resuming import CallState, JournaledRun
 from agentkit.journal.sqlite import SQLiteJournal, SQLiteStore
-from agentkit.journal.store import LEASE, Examined, Store, StoredJournal
-from agentkit.redaction import public_address
+from agentkit.journal.store import LEASE, Examined, Store, StoredJournal, file_of
 
 __all__ = [
     "CallDone",
@@ -101,7 +100,7 @@ def store_at(place: str | Path) -> Store:
         with _with_the_extra():
             from agentkit.journal.postgres import PostgresStore  # noqa: PLC0415 - an optional extra
         return PostgresStore(str(place))
-    return SQLiteStore(_file(place), lease=LEASE)
+    return SQLiteStore(file_of(place), lease=LEASE)
 
 
 def journal_at(
@@ -123,16 +122,7 @@ def journal_at(
         with _with_the_extra():
             from agentkit.journal.postgres import PostgresJournal  # noqa: PLC0415 - optional, too
         return PostgresJournal(str(place), labels=labels, lease=lease)
-    return SQLiteJournal(_file(place), labels=labels, lease=lease)
-
-
-def _file(place: str | Path) -> Path:
-    if "://" in str(place):
-        raise JournalError(
-            f"{public_address(str(place))} is no address of a journal: name a file, or "
-            "postgresql://..."
-        )
-    return Path(place)
+    return SQLiteJournal(place, labels=labels, lease=lease)
 
 
 @contextmanager

@@ -70,6 +70,7 @@ from agentkit.journal.store import (
     Store,
     StoredJournal,
     check_lease,
+    file_of,
     refuse_lost,
 )
 from agentkit.redaction import hiding
@@ -585,7 +586,7 @@ class SQLiteJournal(StoredJournal):
         labels: Mapping[str, JsonValue] | None = None,
         lease: float = LEASE,
     ) -> None:
-        self.path = Path(path)
+        self.path = file_of(path)
         self._file = SQLiteStore(self.path, lease=check_lease(lease))
         super().__init__(self._file, labels, lease)
 

@@ -56,7 +56,7 @@ from agentkit.errors import (
     ModelStatusError,
     ModelTimeoutError,
 )
-from agentkit.exact import InexactError, read_exact
+from agentkit.exact import InexactError, read_exact, unfenced
 from agentkit.gemma4.calls import ParsedCall
 from agentkit.gemma4.dialect import Dialect
 from agentkit.gemma4.escape import Escape
@@ -146,7 +146,7 @@ async def find_control(ask: Ask, *, may_be_gemma: bool) -> Control:
     fields = {"response_format": {"type": "json_schema", "json_schema": schema}}
     reply = await _unless_refused(ask(_request([], ToolChoice()), Dialect([], Escape()), fields))
     try:
-        said = None if reply is None else read_exact(_unfenced(reply.message.content or ""))
+        said = None if reply is None else read_exact(unfenced(reply.message.content or ""))
     except InexactError:
         said = None
     return "json_schema" if said == {"ready": "yes"} else "free"
@@ -315,7 +315,7 @@ def read_json_call(
     message = response.message
     if message.tool_calls or response.finish_reason != "stop":
         return response
-    read = read_call("", "", _unfenced(message.content or ""))
+    read = read_call("", "", message.content or "")
     name, arguments = read.arguments.get("name"), read.arguments.get("arguments")
     known = {tool.name for tool in _offered(request)}
     if read.malformed is not None or name not in known or not isinstance(arguments, dict):
@@ -326,14 +326,6 @@ def read_json_call(
         message=replace(message, content=None, tool_calls=(call,)),
         finish_reason="tool_calls",
     )
-
-
-def _unfenced(text: str) -> str:
-    """JSON without the fence or the mark around it that some models write."""
-    text = text.strip().removeprefix("\ufeff").lstrip()
-    if text.startswith("```"):
-        text = text.removeprefix("```").removeprefix("json").removesuffix("```")
-    return text
 
 
 def _offered(request: ModelRequest) -> Sequence[ToolDefinition]:

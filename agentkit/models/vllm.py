@@ -31,6 +31,7 @@ from agentkit.errors import (
     ModelStatusError,
     ModelUnreadableError,
     ServerNotReadyError,
+    check_counts,
     check_kinds,
     explains,
 )
@@ -156,8 +157,7 @@ class VLLMModel:
         for name, value in secret.items():  # whose values no error tells
             if value is not None and not isinstance(value, str):
                 raise TypeError(f"{name} is of type {type(value).__name__}; give a text")
-        if max_response_bytes < 1:
-            raise ValueError(f"max_response_bytes is {max_response_bytes}; give 1 or more")
+        check_counts(max_response_bytes=max_response_bytes)
         connection = Connection(
             base_url=_address(base_url),
             api_key=api_key or os.environ.get("AGENTKIT_API_KEY"),

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, Literal, TypeAlias
 
-from agentkit.exact import InexactError, LongNumber, read_exact
+from agentkit.exact import InexactError, LongNumber, read_exact, unfenced
 from agentkit.schema.nodes import NULL_TYPE, kind_of, same
 from agentkit.schema.shape import Shape
 
@@ -167,8 +167,7 @@ class _Climb:
                 yield _scalar(read_exact(_bare(stripped)), shape)
         if (word := stripped.lower()) in _BOOLEANS:
             yield _BOOLEANS[word]
-        if fenced := FENCE.fullmatch(stripped):
-            stripped = fenced[2].strip()
+        stripped = unfenced(stripped)
         if stripped[:1] in _JSON:
             with suppress(InexactError):
                 inner = read_exact(stripped)
@@ -266,8 +265,6 @@ UNQUOTED: Final = frozenset({"date", "date-time", "time", "duration", "uuid", "i
 """Formats in which no quote has a place, and the word null none either."""
 
 _JSON: Final = ("{", "[", '"')
-FENCE: Final = re.compile(r"((?<!`)`{3,}+|(?<!~)~{3,}+)[\w-]*+[ \t]*+\n(.*?)\n?\1", re.DOTALL)
-"""A fenced block of Markdown (CommonMark 0.31, section 4.5); its second group is what is inside."""
 
 
 def _bare(number: str) -> str:

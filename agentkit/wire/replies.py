@@ -18,7 +18,7 @@ from pydantic_core import to_json
 
 from agentkit.errors import ModelProtocolError, ModelResponseTooLargeError, ModelUnreadableError
 from agentkit.events import ModelEvent, ReasoningDelta, TextDelta, ToolCallDelta
-from agentkit.exact import InexactError, read_exact
+from agentkit.exact import InexactError, read_exact, unfenced
 from agentkit.gemma4.tokens import CALL_OPEN, CHANNEL_OPEN, STOP_IDS, THOUGHT
 from agentkit.messages import (
     AssistantMessage,
@@ -412,9 +412,7 @@ def read_call(call_id: str, name: str, arguments: str) -> ToolCall:
     One code fence and one further layer of JSON are taken off, since both are certain. Broken
     JSON is never completed: what a guess makes of a cut call mostly is another call.
     """
-    text = arguments.strip()
-    if fenced := _FENCE.fullmatch(text):
-        text = fenced[1].strip()
+    text = unfenced(arguments)
     if not text:
         return ToolCall(call_id, name)
     try:
@@ -428,7 +426,6 @@ def read_call(call_id: str, name: str, arguments: str) -> ToolCall:
     return ToolCall(call_id, name, malformed=arguments)
 
 
-_FENCE = re.compile(r"```[a-z]*\n(.*)\n?```", re.DOTALL)
 _LEAKS = (CALL_OPEN, CHANNEL_OPEN)
 
 

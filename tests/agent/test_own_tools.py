@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
@@ -27,7 +28,7 @@ from agentkit import (
     VLLMModel,
     tool,
 )
-from agentkit.agent.own_tools import Planning, answer_tool, with_partial_output
+from agentkit.agent.own_tools import FENCE, Planning, answer_tool, with_partial_output
 from agentkit.context.entries import RECALL_TOOLS
 from agentkit.messages import ToolMessage
 from agentkit.policy import Approve, Decision
@@ -362,3 +363,12 @@ def test_a_word_that_is_no_way_of_planning_is_refused_when_the_agent_is_made() -
     word: Any = "nope"
     with pytest.raises(ValueError, match="planning is 'nope'; it is one of off, auto, always"):
         Agent(ScriptedModel([]), planning=word)
+
+
+@pytest.mark.parametrize(
+    "text", ["`" * 60_000, "~" * 60_000, "```\n" * 20_000, "```a\n" + " \n" * 60_000]
+)
+def test_marks_of_a_fence_without_end_are_looked_at_in_bounded_time(text: str) -> None:
+    begun = time.process_time()
+    list(FENCE.finditer(text))
+    assert time.process_time() - begun < 1
