@@ -332,6 +332,26 @@ def check_kinds(
             raise wrong_value(name, value, remedy)
 
 
+def check_counts(**given: int) -> None:
+    """Refuses what is no whole number of 1 or more.
+
+    Args:
+        given: Values, by the argument's name.
+
+    Raises:
+        TypeError: A value is no whole number.
+        ValueError: A value is below 1.
+    """
+    for name, value in given.items():
+        if not isinstance(cast("object", value), int) or isinstance(value, bool):
+            raise wrong_value(name, value, _A_COUNT)
+        if value < 1:
+            raise wrong_value(name, value, _A_COUNT, ValueError)
+
+
+_A_COUNT: Final = "give a whole number of 1 or more"
+
+
 def install(extra: str) -> str:
     """The command that installs an extra's packages, by the way in which agentkit is installed."""
     root = Path(__file__).parents[1]

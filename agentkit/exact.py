@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from decimal import Decimal
 from typing import Any
@@ -42,12 +43,26 @@ _TOO_DEEP = f"lists and objects are nested more than {MAX_DEPTH} deep"
 _TOO_LONG = f"a whole number has more than {MAX_DIGITS:,} digits; give it as text"
 
 
+_FENCE = re.compile(r"(`{3,}+|~{3,}+)(?:[\w-]*+[ \t]*+\n|json)?")
+"""The opening of a fenced block of Markdown (CommonMark 0.31, section 4.5), or one in a line."""
+
+
 class InexactError(ValueError):
     """A value cannot be kept exactly; the message is a clause that says why."""
 
 
 class NotJsonError(InexactError):
     """A text is not JSON at all."""
+
+
+def unfenced(text: str) -> str:
+    """A text without blanks, a byte order mark or a code fence around it, all of which models and
+    servers put around JSON.
+    """
+    text = text.strip().removeprefix("\ufeff").lstrip()
+    if opened := _FENCE.match(text):
+        text = text[opened.end() :].removesuffix(opened[1]).strip()
+    return text
 
 
 def read_exact(text: str) -> Any:
@@ -97,6 +112,12 @@ class LongNumber(float):
         made = super().__new__(cls, text)
         made.text = text
         return made
+
+    @property
+    def whole(self) -> int | None:
+        """The number if it is a whole one, with all of its digits."""
+        number = Decimal(self.text)
+        return int(number) if number == number.to_integral_value() else None
 
 
 def real(text: str) -> float:

@@ -11,6 +11,7 @@ turns it into JSON and back (`dump_messages`, `load_messages`).
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias, cast
@@ -490,7 +491,7 @@ class ModelSettings:
         check_kinds({name: getattr(self, name) for name in _SETTING_KINDS}, _SETTING_KINDS)
         for name, least in (("temperature", 0), ("max_tokens", 1), ("thinking_tokens", 0)):
             given = getattr(self, name)
-            if given is not None and not given >= least:
+            if given is not None and not least <= given < math.inf:
                 raise ValueError(f"{name} is {given}; give {least} or more")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise ValueError(f"top_p is {self.top_p}; give a share above 0, up to 1")

@@ -1,4 +1,5 @@
-"""Reads what a server sends, bounded and without I/O: bytes in, payloads of its events out.
+"""Reads what a server sends, bounded and without I/O: bytes in, payloads of its events out, and
+`Pieces` for a text that comes in several of them.
 
 The format is the WHATWG HTML standard's `text/event-stream` (section 9.2). Only what a model server
 uses is kept: `data` fields, and an error in a line of its own, as gateways write it into a stream
@@ -171,3 +172,52 @@ class EventDecoder:
                 f"the server sent one event of more than {self._max:,} bytes; "
                 "is this really a chat-completions stream?"
             )
+
+
+class Pieces:
+    """A text as far as it has come.
+
+    Servers cut between the two halves of a surrogate pair. The first half waits here for the
+    second; one that stays alone is U+FFFD.
+
+    Attributes:
+        size: Characters of the text.
+    """
+
+    __slots__ = ("_half", "_pieces", "size")
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._half = ""
+        self.size = 0
+
+    def __str__(self) -> str:
+        return "".join(self._pieces)
+
+    def __bool__(self) -> bool:
+        return self.size > 0
+
+    def joined(self, piece: str) -> str:
+        """What the next piece comes to, with the half that waits and without one of its own."""
+        if piece.isascii() and not self._half:
+            return piece
+        piece, self._half = self._half + piece, ""
+        if "\ud800" <= piece[-1:] <= "\udbff":
+            piece, self._half = piece[:-1], piece[-1]
+        return piece.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+    def add(self, piece: str) -> None:
+        """Adds a piece that `joined` returned."""
+        self._pieces.append(piece)
+        self.size += len(piece)
+        if len(self._pieces) >= _MOST_PIECES:  # each takes 50 bytes by itself
+            self._pieces = [str(self)]
+
+    def end(self) -> None:
+        """Ends the text: what still waits stays alone."""
+        if self._half:
+            self.add("\ufffd")
+            self._half = ""
+
+
+_MOST_PIECES = 4_096

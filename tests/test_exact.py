@@ -16,6 +16,7 @@ from agentkit.exact import (
     NotJsonError,
     read_exact,
     text_of_inexact,
+    unfenced,
     why_inexact,
 )
 from agentkit.journal import CallIntended, dump_entry, load_entry
@@ -138,3 +139,29 @@ def test_an_object_of_a_hundred_thousand_equal_keys_is_refused_at_once() -> None
     text = "{" + ",".join(f'"k{n}":1' for n in range(100_000)) + ',"k7":2}'
     with pytest.raises(InexactError, match='"k7" stands twice'):
         read_exact(text)
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        "{}",
+        "\n {} \n",
+        "\ufeff{}",
+        "```\n{}\n```",
+        "```json\n{}\n```",
+        "```json\r\n{}\r\n```",
+        "```JSON  \n{}\n```\n",
+        "~~~~\n{}\n~~~~",
+        "```json{}```",
+        "```{}```",
+        "```json\n{}",
+        " \ufeff ```json\n{}\n```",
+    ],
+)
+def test_what_stands_around_json_is_taken_off(around: str) -> None:
+    assert unfenced(around.replace("{}", '{"a": "`"}')) == '{"a": "`"}'
+
+
+@pytest.mark.parametrize("text", ["", "```", "word ```json\n{}\n```", '{"a": "```json\n{}\n```"}'])
+def test_a_text_without_a_fence_around_it_stays_as_it_is(text: str) -> None:
+    assert unfenced(text) == text.removeprefix("```")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import json
+import math
 import pickle
 import shutil
 import subprocess
@@ -22,7 +23,10 @@ import agentkit
 from agentkit import (
     Agent,
     Limits,
+    LocalExecutor,
     ModelSettings,
+    ProcessExecutor,
+    SQLiteJournal,
     ToolChoice,
     ToolDefinitionError,
     Toolset,
@@ -53,9 +57,12 @@ def run(content: Any, **options: Any) -> Any:
 other: Any = SimpleNamespace(
     Agent=Agent,
     Limits=Limits,
+    LocalExecutor=LocalExecutor,
     McpToolset=McpToolset,
     Deny=Deny,
     find=find,
+    ProcessExecutor=ProcessExecutor,
+    SQLiteJournal=SQLiteJournal,
     ModelSettings=ModelSettings,
     ScriptedModel=ScriptedModel,
     Timeouts=Timeouts,
@@ -106,6 +113,8 @@ MISTAKES: list[tuple[Callable[[], object], str]] = [
     (lambda: agent(output_type=None), "leave it out for an answer in words"),
     (lambda: agent(instructions=lambda _context: 5).run_sync("x"), "instructions= returned 5; ret"),
     (lambda: agent(limits=5), "limits is 5; give Limits(steps=…)"),
+    (lambda: agent().override(model="tiny"), "model is 'tiny'; give a model: VLLMModel("),
+    (lambda: agent().override(context={"window": 3}), "give Context(…)"),
     (lambda: agent(settings={"temperature": 0}), "give ModelSettings(temperature=…)"),
     (lambda: agent(context=8192), "give Context(…)"),
     (lambda: agent(instructions=["Be brief."]), "instructions is ['Be brief.']; give a text"),
@@ -179,6 +188,12 @@ MISTAKES: list[tuple[Callable[[], object], str]] = [
     (lambda: other.Timeouts(total="5"), "total is '5'; give seconds"),
     (lambda: other.ToolChoice("any"), "mode is 'any'; give 'auto', 'none' or 'required'"),
     (lambda: other.ToolChoice(max_calls=0), "max_calls is 0; give 1 or more"),
+    (lambda: other.LocalExecutor(0), "threads is 0; give a whole number of 1 or more"),
+    (lambda: other.ProcessExecutor("x"), "workers is 'x'; give a whole number of 1 or more"),
+    (lambda: other.ProcessExecutor(True), "workers is True; give a whole number of 1 or more"),
+    (lambda: other.SQLiteJournal("x", lease="9"), "lease is '9'; give seconds above 0"),
+    (lambda: other.SQLiteJournal("x", lease=math.nan), "lease is nan; give seconds above 0"),
+    (lambda: other.VLLMModel("http://x", max_response_bytes=0), "max_response_bytes is 0; give"),
     (lambda: other.VLLMModel(5), "base_url is 5; give an address"),
     (lambda: other.VLLMModel("http://x", timeouts=5), "give Timeouts(total=…)"),
     (lambda: other.VLLMModel("http://x", stream="no"), "stream is 'no'; give True or False"),

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentkit.errors import ModelProtocolError
-from agentkit.stream import MAX_EVENT_BYTES, EventDecoder, read_json
+from agentkit.stream import MAX_EVENT_BYTES, EventDecoder, Pieces, read_json
 
 _lines = st.sampled_from(
     [
@@ -154,3 +156,35 @@ def test_an_error_in_a_line_of_its_own_is_a_payload(line: bytes, end: bytes) -> 
         {"a": 1},
         {"error": {"message": "out of memory"}},
     ]
+
+
+def test_many_small_pieces_take_little_more_memory_than_their_text() -> None:
+    text = Pieces()
+    tracemalloc.start()
+    for n in range(50_000):
+        text.add(str(n % 90 + 10))
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert text.size == 100_000
+    assert taken < 600_000  # as 50,000 texts of their own they would take 2.5 million bytes
+
+
+@given(st.text(), st.data())
+def test_a_text_is_the_same_wherever_it_is_cut_into_pieces(text: str, data: st.DataObject) -> None:
+    units = text.encode("utf-16-le")
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(units) // 2), max_size=4)))
+    pieces = Pieces()
+    for begin, end in pairwise([0, *cuts, len(units) // 2]):
+        piece = units[2 * begin : 2 * end].decode("utf-16-le", "surrogatepass")
+        pieces.add(pieces.joined(piece))
+    pieces.end()
+    assert str(pieces) == text
+    assert pieces.size == len(text)
+
+
+def test_half_of_a_surrogate_pair_that_stays_alone_is_replaced() -> None:
+    pieces = Pieces()
+    for piece in ("a\ud83d", "b\ud83d"):
+        pieces.add(pieces.joined(piece))
+    pieces.end()
+    assert str(pieces) == "a\ufffdb\ufffd"

@@ -447,6 +447,7 @@ class Agent(Generic[DepsT, OutputT]):
         """
         other = copy.copy(self)
         other.model = model or self.model
+        check_agent({"model": other.model, "output_type": str, **options})
         other.context = options.get("context") or self.context
         if more := options.get("more_toolsets"):
             other.tools = combined(self.tools, *more)

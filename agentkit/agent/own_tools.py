@@ -19,15 +19,16 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Annotated, Any, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
 from pydantic import Field
 from pydantic_core import from_json
 
 from agentkit.errors import ToolError
 from agentkit.events import Event, PartialOutput, StepRestarted, ToolCallDelta
-from agentkit.exact import InexactError, read_exact
+from agentkit.exact import InexactError, read_exact, unfenced
 from agentkit.messages import JsonObject, ModelSettings, ToolCall, ToolChoice
+from agentkit.schema.ladder import UNQUOTED
 from agentkit.schema.nodes import same
 from agentkit.schema.shape import ANYTHING, Shape
 from agentkit.toolset import Tool, ToolContext, ToolOptions, Toolset, ValidatedCall, make_tool
@@ -41,11 +42,13 @@ OutputType: TypeAlias = Any
 """A type that pydantic knows, or a function whose parameters are the answer and whose return value
 is the output. `str` is a plain answer."""
 
-_FENCE = re.compile(r"```[\w-]*[ \t]*\n(.*?)\n?```", re.DOTALL)
 _CALL = {"name", "arguments"}
 _ANSWER_DESCRIPTION = (
     "Give the final answer. Call this once, when you know it, instead of writing text."
 )
+
+FENCE: Final = re.compile(r"((?<!`)`{3,}+|(?<!~)~{3,}+)[\w-]*+[ \t]*+\n(.*?)\n?\1", re.DOTALL)
+"""A fenced block of Markdown (CommonMark 0.31, section 4.5); its second group is what is inside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +73,8 @@ class AnswerTool:
 
         The text, or its only code fence, is nothing but the answer or a call of this tool as JSON.
         """
-        fences = _FENCE.findall(text)
-        inside = fences[0] if len(fences) == 1 else text
+        fences = [found[2] for found in FENCE.finditer(text)]
+        inside = fences[0] if len(fences) == 1 else unfenced(text)
         return self._only(call_id, self._readings(inside))
 
     def _readings(self, written: Any) -> Iterator[JsonObject]:
@@ -81,7 +84,8 @@ class AnswerTool:
             shape = Shape.of(self.tool.definition.parameters)
             shape = ANYTHING if self.parameter is None else shape.property(self.parameter)
             # If any text can be the answer, it is not certain that this one is meant as it.
-            any_text = shape.allows("string") and not shape.limited
+            limited = shape.limited or shape.keyword("format") in UNQUOTED
+            any_text = shape.allows("string") and not limited
             values = [] if any_text else [written.strip()]
             with suppress(InexactError):
                 values.append(read_exact(written))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import suppress
 from pathlib import Path
 
 from agentkit.cli.streams import (
     log_to_file,
+    mend_size_of_terminal,
     take_any_character,
-    tell_width_of_dumb_terminal,
     unexpected,
 )
 from agentkit.errors import AgentKitError, first_error, install
@@ -29,13 +30,15 @@ def main() -> None:
     if app is None:
         sys.exit(f"agentkit: the command line needs the extra `cli`: {install('cli')}")
     take_any_character()
-    tell_width_of_dumb_terminal()
+    mend_size_of_terminal()
     log = log_to_file()
     code: object = 1
     try:
         code = app(standalone_mode=False)
     except OSError as error:  # a full disk below standard output, a folder that takes no files
         at = f"{error.filename}: " if error.filename else ""
+        if not at and isinstance(error, FileNotFoundError):
+            at = "this directory was removed; change to another: "
         with suppress(OSError, ValueError):
             sys.stdout.close()  # its buffer would fail once more when Python exits
         sys.exit(f"agentkit: {at}{error.strerror or error}")
@@ -61,6 +64,8 @@ def _message_of(error: Exception, log: Path | None) -> tuple[str, int]:
     if type(error).__name__ == "Abort":
         stopped = isinstance(error.__cause__, KeyboardInterrupt)
         return ("stopped", 130) if stopped else ("nothing was answered, so nothing was done", 1)
+    if isinstance(leaf, UnicodeEncodeError) and re.search("[\ud800-\udfff]", "".join(sys.argv)):
+        return f"an argument is no text: its bytes are not {sys.getfilesystemencoding()}", 2
     return unexpected(error, log), 1
 
 

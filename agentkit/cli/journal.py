@@ -12,7 +12,7 @@ import anyio
 import typer
 
 from agentkit.agent import Agent
-from agentkit.cli.options import JournalPlace, UsageError, find_agent
+from agentkit.cli.options import JournalPlace, UsageError, find_agent, path_and_name
 from agentkit.errors import AgentKitError, JournalError
 from agentkit.journal import Store, is_address, journal_at, store_at
 from agentkit.models import Model
@@ -140,7 +140,7 @@ def worker(
 
 def name_of(target: str) -> str:
     """The name of an agent for submitters and workers: its file, without the folder, and name."""
-    path, _, name = target.partition(":")
+    path, name = path_and_name(target)
     return f"{Path(path).name.removesuffix('.py')}:{name or 'agent'}"
 
 

@@ -16,10 +16,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import math
 import os
 import sys
 import tomllib
-import traceback
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, redirect_stdout
 from importlib.metadata import entry_points
@@ -31,6 +31,7 @@ import typer
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from agentkit.agent import Agent
+from agentkit.cli.streams import own_line
 from agentkit.errors import AgentKitError
 from agentkit.messages import ModelSettings, ToolCall
 from agentkit.models import Model, VLLMModel
@@ -49,7 +50,7 @@ class UsageError(AgentKitError):
 
 def is_address(model: str) -> bool:
     """Whether a model is named by the address of its server."""
-    return model.startswith(("http://", "https://"))
+    return model.lower().startswith(("http://", "https://"))
 
 
 def _model(model: str) -> str:
@@ -80,7 +81,8 @@ def config_file() -> Path:
     """The path of the file, which need not exist: `AGENTKIT_CONFIG`, or `config.toml` in the user's
     configuration folder, `~/.config/agentkit` on Linux.
     """
-    return Path(os.environ.get("AGENTKIT_CONFIG") or f"{typer.get_app_dir('agentkit')}/config.toml")
+    given = os.environ.get("AGENTKIT_CONFIG") or f"{typer.get_app_dir('agentkit')}/config.toml"
+    return Path(os.path.expanduser(given))
 
 
 def read_config(file: Path) -> UserConfig:
@@ -90,14 +92,14 @@ def read_config(file: Path) -> UserConfig:
         UsageError: It cannot be read, or holds something that is no setting.
     """
     try:
-        return UserConfig.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+        return UserConfig.model_validate(tomllib.loads(file.read_text(encoding="utf-8-sig")))
     except FileNotFoundError:
         return UserConfig()
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}; mend it, or set AGENTKIT_CONFIG") from None
     except ValidationError as error:
         raise UsageError(f"{file}: {_first_mistake(error)}") from None
-    except ValueError as error:  # no TOML, or no UTF-8
+    except (ValueError, RecursionError) as error:  # no TOML, or no UTF-8
         raise UsageError(f'{file} is no TOML: {error}. Write lines such as allow = "ask"') from None
 
 
@@ -115,7 +117,8 @@ def _first_mistake(error: ValidationError) -> str:
 
 def is_inside(file: Path, project: Path) -> bool:
     """Whether a file lies in a project, with links followed."""
-    return file.resolve().is_relative_to(project.resolve())
+    # Of os.path, for it takes links that lead back to themselves.
+    return Path(os.path.realpath(file)).is_relative_to(os.path.realpath(project))
 
 
 def use_config(context: typer.Context, project: Path) -> Path:
@@ -181,6 +184,18 @@ def _toml(value: object) -> str:
 # --- options -------------------------------------------------------------------------------------
 # Every option that the configuration file or the environment may give has its variable here.
 
+
+def _at_home(place: str | None) -> str | None:
+    """A path as a shell would give it: none expands the `~` of `--journal=~/runs.db`."""
+    return os.path.expanduser(place) if place else place
+
+
+def _finite(number: float | None) -> float | None:
+    if number is not None and math.isinf(number):
+        raise typer.BadParameter("infinity is no temperature")
+    return number
+
+
 RunName: TypeAlias = Annotated[
     str, typer.Argument(metavar="RUN", help="A run's id, the path of its file, or `last`.")
 ]
@@ -238,7 +253,9 @@ McpFile: TypeAlias = Annotated[
         "known, so --allow ask lets you decide on each call.",
     ),
 ]
-Temperature: TypeAlias = Annotated[float | None, typer.Option(min=0, help="0 is greedy.")]
+Temperature: TypeAlias = Annotated[
+    float | None, typer.Option(min=0, callback=_finite, help="0 is greedy.")
+]
 Seed: TypeAlias = Annotated[int | None, typer.Option(help="The same seed, the same reply.")]
 MaxTokens: TypeAlias = Annotated[int | None, typer.Option(min=1, help="Most tokens of a reply.")]
 MaxSteps: TypeAlias = Annotated[
@@ -250,6 +267,7 @@ JournalPlace: TypeAlias = Annotated[
         "--journal",
         envvar="AGENTKIT_JOURNAL",
         metavar="FILE|URL",
+        callback=_at_home,
         help="Where runs are kept, so that they can be resumed: a file, or postgresql://... for a "
         "server that many machines share. Default: journal.db beside the run files.",
         show_envvar=True,
@@ -336,6 +354,17 @@ def preview_of(directory: Path) -> Callable[[ToolCall], str]:
 # --- tools and agents by name --------------------------------------------------------------------
 
 
+def path_and_name(target: str) -> tuple[str, str]:
+    """Splits `FILE.py:NAME` or `module:name`; the path of a file may hold colons itself."""
+    path, colon, name = target.rpartition(":")
+    if colon and path.endswith(".py"):
+        return path, name
+    if target.endswith(".py"):
+        return target, ""
+    path, _, name = target.partition(":")
+    return path, name
+
+
 def find_source(target: str) -> ToolSource:
     """The tools that `module:object` names; of a bare module, all tools defined in it.
 
@@ -348,7 +377,7 @@ def find_source(target: str) -> ToolSource:
         UsageError: There is no such module or object, or it holds no tools.
         ToolDefinitionError: A function cannot be a tool.
     """
-    name, _, attribute = target.partition(":")
+    name, attribute = path_and_name(target)
     module = _imported(name)
     found: Any = module
     for part in filter(None, attribute.split(".")):
@@ -374,7 +403,7 @@ def find_agent(
     Raises:
         UsageError: There is no such agent.
     """
-    path, _, name = target.partition(":")
+    path, name = path_and_name(target)
     module = _imported(path)
     found: Any = getattr(module, name or "agent", None)
     if callable(found) and not isinstance(found, Agent):
@@ -383,10 +412,10 @@ def find_agent(
         found = _called(found, arguments, target)
         other_model = other_model and not count
     if not isinstance(found, Agent):
-        raise UsageError(
-            f"{path} has no agent {name or 'agent'!r}: "
-            "name an Agent, or a function (model, project) -> Agent"
-        )
+        agents = [name for name, value in vars(module).items() if isinstance(value, Agent)]
+        right = "name an Agent, or a function (model, project) -> Agent"
+        there = f"there is {listed(agents)}" if agents else right
+        raise UsageError(f"{path} has no agent {name or 'agent'!r}: {there}")
     return found.override(model=model()) if other_model else found
 
 
@@ -420,13 +449,14 @@ def _called(function: Callable[..., Any], arguments: Sequence[Any], target: str)
 
 def _described(error: BaseException) -> str:
     """An exception of the user's code, with the place where it was raised."""
-    places = traceback.extract_tb(error.__traceback__)
-    own = [place for place in places if not place.filename.startswith("<frozen")]
-    if isinstance(error, SyntaxError) and error.filename:
-        where = f" ({error.filename}, line {error.lineno})"
+    if isinstance(error, SyntaxError):  # bytes that are no text have no line
+        where = f" ({error.filename}, line {error.lineno})" if error.filename else ""
         return f"{type(error).__name__}: {error.msg}{where}"
-    where = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
-    return f"{type(error).__name__}: {error}{where}"
+    where = f" ({place})" if (place := own_line(error)) else ""
+    told = f"{type(error).__name__}: {error}{where}"
+    if isinstance(error, SystemExit) or "running event loop" in str(error):
+        told += '; what runs an agent goes below `if __name__ == "__main__":`'
+    return told
 
 
 def load_file(file: Path) -> ModuleType:

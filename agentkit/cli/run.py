@@ -49,6 +49,7 @@ from agentkit.cli.options import (
     choose_model,
     find_agent,
     is_explicit,
+    path_and_name,
     preview_of,
     project_tools,
     start_notices,
@@ -457,13 +458,13 @@ class Assignment:
             )
         if self.agent is None:
             return self if self.max_steps else replace(self, max_steps=_STEPS)
-        path, colon, name = self.agent.partition(":")
+        path, name = path_and_name(self.agent)
         if path.endswith(".py"):  # so that it is found from another directory too
             path = str(Path(path).absolute())
         own = self.settings
         return replace(
             self,
-            agent=f"{path}{colon}{name}",
+            agent=f"{path}:{name}" if name else path,
             settings=own if is_explicit(context, "thinking") else replace(own, thinking=None),
             allow=self.allow if is_explicit(context, "allow") else None,
             other_model=is_explicit(context, "model") or is_explicit(context, "model_name"),

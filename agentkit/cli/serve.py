@@ -28,7 +28,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agentkit import models
-from agentkit.cli.options import ModelName, Project, UsageError
+from agentkit.cli.options import ModelName, Project, UsageError, is_address
 from agentkit.cli.terminal import print_hanging
 from agentkit.errors import AgentKitError, ServerNotReadyError
 from agentkit.serving.doctor import PROBES, Diagnosis, Finding, examine, examine_machine
@@ -54,7 +54,7 @@ from agentkit.serving.process import (
 from agentkit.testing.faults import FAULTS, FaultServer, find_fault
 from agentkit.testing.scenarios import SCENARIOS, Outcome, Scenario, play_all
 from agentkit.testing.scripted import say
-from agentkit.wording import pluralize
+from agentkit.wording import pluralize, printable
 
 _TINY = Path(models.__file__).parent / "tiny"
 _POLL_SECONDS = 0.5
@@ -129,7 +129,11 @@ def serve(
         program = _program(cpu=options.cpu, dry=dry_run)
         known = None if dry_run or tiny else flags_of(program)
         served = str(_TINY) if tiny else model
-        made = plan(served, options, program, environ=os.environ, known=known)
+        if shape == "compose" and options.cpu:
+            raise UsageError("a compose file is for GPUs: vLLM's image for the CPU is another one")
+        # A compose file may be used where this machine's variables are not set.
+        environ = {} if shape == "compose" else os.environ
+        made = plan(served, options, program, environ=environ, known=known)
         if shape is not None:
             typer.echo(made.compose() if shape == "compose" else made.shown())
             return
@@ -154,6 +158,12 @@ def _refuse_what_is_no_model(model: str) -> None:
         UsageError: The model is a path without a checkpoint, or empty.
     """
     path = Path(model)
+    if is_address(model):
+        raise UsageError(f"{model} is a server already: agentkit doctor {model} examines it")
+    if path.is_file() and path.suffix != ".gguf":
+        raise UsageError(
+            f"{model} is a file: name the folder of a checkpoint, or a Hugging Face id"
+        )
     if not model or (model[0] in "./~" and not path.exists()):
         raise UsageError(
             f"there is no {model or 'model given'}: name the folder of a checkpoint, or a Hugging "
@@ -276,7 +286,7 @@ def doctor(
 ) -> None:
     """Ask a live server everything that agents rely on, and say what to change.
 
-    Some eighty short requests: they cost seconds, and nothing on the server changes. The key of a
+    Some ninety short requests: they cost seconds, and nothing on the server changes. The key of a
     guarded server is read from AGENTKIT_API_KEY.
 
     Without an address it looks at this machine: Python, extras, vLLM, GPU, disk, port.
@@ -351,12 +361,14 @@ def _look_at(
 def _tell(console: Console, found: Finding) -> None:
     print_hanging(console, _line(found), _INDENT)
     if found.remedy and found.verdict != "pass":
-        print_hanging(console, Text(f"{'':{_INDENT}}{found.remedy}", "cyan"), _INDENT)
+        remedy = " ".join(printable(found.remedy).split())
+        print_hanging(console, Text(f"{'':{_INDENT}}{remedy}", "cyan"), _INDENT)
 
 
 def _line(found: Finding) -> Text:
     line = Text(f"{found.verdict:6}", _STYLES[found.verdict])
-    return line.append(f"{found.probe:{_WIDTH}}", "bold").append(found.says, "default not bold")
+    says = " ".join(printable(found.says).split())  # the server's own words may be among them
+    return line.append(f"{found.probe:{_WIDTH}}", "bold").append(says, "default not bold")
 
 
 def _summary(diagnosis: Diagnosis) -> Text:

@@ -56,8 +56,13 @@ def take_any_character() -> None:
             stream.reconfigure(encoding=_ASCII if ascii_only else None, errors="agentkit")
 
 
-def tell_width_of_dumb_terminal() -> None:
-    """Sets the size of a dumb terminal, which rich would not ask for but assume as 80 columns."""
+def mend_size_of_terminal() -> None:
+    """Forgets a size of 0, which some programs set, and sets that of a dumb terminal, for which
+    rich would not ask but assume 80 columns.
+    """
+    for name in ("COLUMNS", "LINES"):  # rich would print nothing where there are 0 columns
+        if not os.environ.get(name, "").strip("0"):
+            os.environ.pop(name, None)
     if os.environ.get("TERM") in ("dumb", "unknown"):
         with suppress(OSError, ValueError, AttributeError):  # no terminal, or a stream is closed
             size = os.get_terminal_size(sys.stderr.fileno())
@@ -171,13 +176,13 @@ def unexpected(error: BaseException, log: Path | None) -> str:
     """
     get_logger().error("the command failed", exc_info=error)
     error = first_error(error)
-    place = _own_line(error)
+    place = own_line(error)
     blame = f" ({place})" if place else ". This is a fault of agentkit"
     where = f"; the traceback is in {log}" if log else ""
     return f"{type(error).__name__}: {error}{blame}{where}"
 
 
-def _own_line(error: BaseException) -> str:
+def own_line(error: BaseException) -> str:
     """The innermost line of code that is neither agentkit's nor installed; empty without one."""
     place = ""
     for frame, line in walk_tb(error.__traceback__):

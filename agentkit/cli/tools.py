@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.text import Text
 
 from agentkit.agent import Agent
-from agentkit.cli.options import UsageError, find_source, load_file, opened
+from agentkit.cli.options import UsageError, find_source, load_file, opened, path_and_name
 from agentkit.errors import AgentKitError
 from agentkit.exact import InexactError, read_exact
 from agentkit.executors import LocalExecutor
@@ -254,7 +254,7 @@ async def _definitions_of(target: str) -> list[ToolDefinition]:
     Raises:
         UsageError: There is nothing there, or it holds no tools.
     """
-    path, _, name = target.partition(":")
+    path, name = path_and_name(target)
     if (files := _files(path)) is None:
         async with opened(target) as toolset:
             return list(toolset.definitions)
@@ -273,7 +273,11 @@ def _files(path: str) -> list[Path] | None:
     """The Python files that a path names; None if it is the name of a module."""
     place = Path(path)
     if place.is_dir():
-        return sorted(file for file in _own_code(place) if b"agentkit" in file.read_bytes())
+        return sorted(
+            file
+            for file in _own_code(place)
+            if file.is_file() and b"agentkit" in file.read_bytes()  # no pipe, no link to nowhere
+        )
     return [place] if path.endswith(".py") else None
 
 

@@ -354,7 +354,8 @@ _HELD_LATER: Final = "a later result of it holds all its lines"
 
 
 GO_ON: Final = "[That is all that is left of those messages. Go on from here.]"
-"""What stands behind a summary."""
+WHAT_WAS: Final = "[Messages are left out here. What do you still know of them?]"
+"""What the user says behind a summary, or before it."""
 
 
 def with_note(message: UserMessage, dropped: int, *, recall: bool = False) -> UserMessage:
@@ -466,29 +467,28 @@ class Entries:
         self.sent = [entry.sent for entry in self.all if entry.state != "dropped"]
 
     def put_summary(self, text: str) -> list[Change]:
-        """Puts a summary where the first of the messages stood that are left out, and takes an
-        older one out. Returns the changes.
-        """
+        """Puts the one summary in place of the first messages left out; returns the changes."""
         gone = [at for at, each in enumerate(self.all) if each.state in ("dropped", "summarized")]
         changes: list[Change] = []
         for at in gone[2:]:
             if self.all[at].state == "summarized":
                 self.all[at].state = "dropped"
                 changes.append((at, "dropped", 0))
-        for size, at in enumerate(gone[:2]):
+        # Not every template takes two texts of the model in a row.
+        before = [each.sent for each in self.all[: gone[0]] if each.state != "dropped"][-1:]
+        behind_text = any(isinstance(m, AssistantMessage) and not m.tool_calls for m in before)
+        for at, size in zip(gone, (2, 0) if behind_text else (0, 1), strict=False):
             self.stand_in(at, text, size)
             changes.append((at, "summarized", size))
         return changes
 
     def stand_in(self, at: int, text: str, size: int) -> None:
-        """Sends a summary in place of a message that is left out.
-
-        It is sent as the model's words, since the model wrote it. In place of the second message,
-        whose size is 1, the user asks to go on: not every template takes two messages of the model
-        in a row.
+        """Sends a summary in place of a message that is left out, as the model's words, since the
+        model wrote it; or, by the size, what the user says behind it (1) or before it (2).
         """
         entry = self.all[at]
-        entry.sent = UserMessage(GO_ON) if size else AssistantMessage(text)
+        said = {1: UserMessage(GO_ON), 2: UserMessage(WHAT_WAS)}
+        entry.sent = said.get(size, AssistantMessage(text))
         entry.state, entry.size, self.summary = "summarized", size, text
 
     def facts_of(self, at: int) -> str:

@@ -7,17 +7,16 @@ all but the newest exchange, so nearly all of it is in the server's prefix cache
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from agentkit.context.entries import GO_ON
+from agentkit.context.entries import GO_ON, WHAT_WAS
 from agentkit.context.finding import missing
 from agentkit.context.limits import UNKNOWN_WINDOW, WORTH_IT, PromptLimits
 from agentkit.context.prompt import AskModel, PromptForm, Steps, estimated_tokens, tokens_of
 from agentkit.context.strategies import Summarize
 from agentkit.events import Summary
-from agentkit.gemma4.render import render
 from agentkit.gemma4.wrong_forms import is_blank, wrong_form
 from agentkit.messages import (
     AssistantMessage,
@@ -37,7 +36,7 @@ _LEAST: Final = 64
 _ANSWERED: Final = "[After that you answered: {}]"
 _FRAME: Final = "[What I wrote down of the messages that are left out:]\n{}"
 _LIST: Final = "\n[Named there as well: {}]"
-_AROUND: Final = estimated_tokens(_FRAME + _LIST + GO_ON)
+_AROUND: Final = estimated_tokens(_FRAME + _LIST + max(GO_ON, WHAT_WAS, key=len))
 """Tokens, at most, of the words around and after a summary and its list."""
 
 _TOKENS_A_WORD: Final = 2
@@ -58,7 +57,7 @@ def summarize(
     gone: Sequence[str],
     request: ModelRequest,
     *,
-    needed: int,
+    count: Callable[[Sequence[Message]], Steps[int]],
     limits: PromptLimits,
     form: PromptForm,
 ) -> Steps[Summary]:
@@ -69,7 +68,7 @@ def summarize(
         sent: The messages of the prompt that it had last, the instructions included.
         gone: The texts of what is left out, oldest first.
         request: The request that has to be made shorter.
-        needed: Tokens of the prompt that it had last, about.
+        count: The tokens of a prompt.
         limits: The limits of the request.
         form: What the model makes of it.
     """
@@ -81,16 +80,15 @@ def summarize(
     reply, settings = most, request.settings
     if settings.thinking:  # without it the prompt would differ from its first turn on
         reply += settings.thinking_tokens or 2 * most
+    messages = tuple(_with_ask(sent, ask))
     if limits.window is not None:
-        # As a prompt of its own, so with what opens and closes its turn, and some tokens more.
-        question = render([form.outgoing(UserMessage(ask))], generation=form.generation)
-        reply = min(reply, limits.window - needed - estimated_tokens(question))
+        reply = min(reply, limits.window - (yield from count(messages)))
     if reply < _LEAST:
         return Summary(problem="the window has no room to write one")
     answer = yield AskModel(
         replace(
             request,
-            messages=tuple(_with_ask(sent, ask)),
+            messages=messages,
             settings=replace(settings, max_tokens=reply),
             tool_choice=ToolChoice("none"),
         )

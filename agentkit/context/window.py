@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from math import inf
 from typing import Final, Literal
 
 from agentkit.context.entries import (
@@ -270,8 +271,6 @@ class ContextWindow:
     def _roomy(self, request: ModelRequest, new: int, form: PromptForm) -> Steps[Fitted | None]:
         """The request as it is, if there is room for it however its text is tokenized, so that no
         server has to be asked first; None if a count decides.
-
-        A token is a byte or more, and an estimate at least half a token for each byte.
         """
         limits = self._limits
         yield from self._prompt.update(self._view(), replace(form, counting="estimate"))
@@ -280,13 +279,12 @@ class ContextWindow:
         left = (limits.max_prompt or UNKNOWN_WINDOW) - tokens + sum(sizes)
         fair, longest = fair_share(sizes, left), max(sizes, default=0)
         within = self._within(tokens, new, fair)
-        asked = request.settings.max_tokens or form.reply_tokens
-        most = 2 * tokens - (self._anchor[1] if self._anchor else 0)
-        if 2 * longest > within.result_tokens or (
-            limits.compact_at is not None and most > limits.compact_at
-        ):
+        counted, times = self._anchor[1] if self._anchor else 0, self._prompt.most_times
+        most = counted + times * (tokens - counted)
+        whole = most + (request.settings.max_tokens or form.reply_tokens)
+        if most > (limits.compact_at or inf) or whole > (limits.window or inf):
             return None
-        if limits.window is not None and most + asked > limits.window:
+        if times * longest > within.result_tokens:
             return None
         return Fitted(replace(request, messages=tuple(self._view())), tokens, False, within)
 
@@ -426,7 +424,7 @@ class ContextWindow:
             return None
         asked: Summary | None = None
         if chosen.summary is not None:
-            asked = yield from self._summarize(chosen, tokens, sizes, request, form)
+            asked = yield from self._summarize(chosen, request, form)
             before = self._asked or Summary()  # a server may refuse a prompt, and another is made
             self._asked = replace(
                 asked, text=asked.text or before.text, cost=before.cost + asked.cost
@@ -492,14 +490,7 @@ class ContextWindow:
         again, source = message.name in self._repeatable, self._source(at, message)
         return stub(source, tokens, repeatable=again, newer=newer.get(at))
 
-    def _summarize(
-        self,
-        chosen: Plan,
-        tokens: int,
-        sizes: Mapping[int, int],
-        request: ModelRequest,
-        form: PromptForm,
-    ) -> Steps[Summary]:
+    def _summarize(self, chosen: Plan, request: ModelRequest, form: PromptForm) -> Steps[Summary]:
         """The model's summary of the messages that the plan leaves out."""
         entries = self._entries
         assert chosen.summary is not None, "nobody asked for a summary"
@@ -507,19 +498,25 @@ class ContextWindow:
             known, same = self._recorded.pop(0), (chosen.cleared, len(chosen.drop))
             if known.summary is not None and (known.cleared, known.dropped) == same:
                 return known.summary
-        newest = entries.newest()
-        view = [entry.sent for entry in entries.all[:newest] if entry.state != "dropped"]
+        old = entries.all[: entries.newest()]
+        view = [entry.sent for entry in old if entry.state != "dropped"]
         return (
             yield from summarize(
                 chosen.summary,
                 [*self._system, *view],
                 [entries.summary, *(entries.facts_of(at) for at in sorted(chosen.summarized))],
                 request,
-                needed=tokens - sum(sizes.get(at, 0) for at in range(newest, len(entries.all))),
+                count=lambda messages: self._tokens_of(messages, form),
                 limits=self._limits,
                 form=form,
             )
         )
+
+    def _tokens_of(self, messages: Sequence[Message], form: PromptForm) -> Steps[int]:
+        """Tokens of another prompt that goes on from the last one."""
+        prompt = Prompt()
+        yield from prompt.update(messages, form)
+        return self._estimate(prompt.tokens)
 
     def _sizes(self) -> dict[int, int]:
         """Tokens of each entry as it is sent, by its place in the conversation."""

@@ -55,7 +55,7 @@ Change: TypeAlias = tuple[int, Literal["shortened", "cleared", "dropped", "summa
 """A message's place in the history, from 0 and without the instructions; what was done to it; and a
 size. The size of `shortened` is the preview's characters, and that of `cleared` the tokens that the
 stub names. `summarized` means that the newest summary stands in its place or, with the size 1, the
-request to go on that follows the summary."""
+request to go on that follows the summary or, with the size 2, the question that it answers."""
 
 
 @dataclass(frozen=True, slots=True)

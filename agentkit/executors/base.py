@@ -32,7 +32,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from agentkit.errors import ToolError
+from agentkit.errors import ToolError, check_counts
 from agentkit.journal import CallState, JournaledRun
 from agentkit.messages import ToolResult
 from agentkit.redaction import get_logger
@@ -77,6 +77,7 @@ class LocalExecutor:
     """
 
     def __init__(self, threads: int = _THREADS) -> None:
+        check_counts(threads=threads)
         self._capacity = Capacity(threads)
 
     async def execute(self, call: ValidatedCall, context: ToolContext[Any]) -> ToolResult:

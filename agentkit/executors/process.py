@@ -35,7 +35,7 @@ import anyio.to_thread
 from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
-from agentkit.errors import ToolDefinitionError, ToolError
+from agentkit.errors import ToolDefinitionError, ToolError, check_counts
 from agentkit.executors import supervisor
 from agentkit.executors.base import (
     Capacity,
@@ -79,8 +79,7 @@ class ProcessExecutor:
     """
 
     def __init__(self, workers: int = 4) -> None:
-        if workers < 1:
-            raise ValueError(f"workers is {workers}; nothing would ever run below 1")
+        check_counts(workers=workers)
         self._capacity = Capacity(workers)
         self._idle: list[_Worker] = []
         self._finalizer = weakref.finalize(self, _end_all, self._idle)

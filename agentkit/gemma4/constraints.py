@@ -50,15 +50,15 @@ from agentkit.gemma4.ebnf import (
 from agentkit.gemma4.patterns import Translation, translate
 from agentkit.gemma4.render import render_value
 from agentkit.gemma4.tokens import QUOTE
-from agentkit.schema.nodes import ANY, NULL_TYPE, Node, conjunction, limits, same
+from agentkit.schema.nodes import ANY, NULL_TYPE, Node, Union, conjunction, limits, same
 
 _ANYTHING: Final = "anything"
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 _BOUNDS: Final = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 
-_MAX_BRANCHES: Final = 64
-"""Most combinations of union branches spelled out for one place."""
+_MOST_VARIANTS: Final = 256
+"""Most combinations of union branches spelled out for one place; of one union all are."""
 
 
 class Constraints:
@@ -139,11 +139,41 @@ class Constraints:
                     self._nearly.setdefault(key, nearly[fact.keyword])
 
     def _united(self, node: Node) -> list[Node]:
-        """A node's alternatives without unions. That only one branch fits is not enforced."""
+        """The union-free nodes that together say what a node says, one per choice of branches.
+
+        That only one branch fits is not enforced, and neither is a union that would make more of
+        them than are spelled out.
+        """
+        found = [replace(node, unions=())]
         for union in node.unions:
-            if union.fact.keyword == "oneOf" and not _disjoint(union.branches):
-                self._dropped.add((union.fact.path, "oneOf"))
-        return _variants(node)
+            chosen = self._chosen(found, union)
+            if chosen is None:
+                self._dropped.add((union.fact.path, union.fact.keyword))
+                # Its branches may name members that nothing else does.
+                chosen = [
+                    replace(one, extra=one.extra or ANY) if "object" in one.kinds else one
+                    for one in found
+                ]
+            found = chosen
+        return found
+
+    def _chosen(self, nodes: list[Node], union: Union) -> list[Node] | None:
+        """The nodes with each branch of a union; None if these are too many to be spelled out."""
+        if union.fact.keyword == "oneOf" and not _disjoint(union.branches):
+            self._dropped.add((union.fact.path, "oneOf"))
+        chosen: list[Node] = []
+        for node, branch in product(nodes, union.branches):
+            both = conjunction((node, branch))
+            variants = [replace(both, unions=())]
+            for deeper in both.unions:
+                more = self._chosen(variants, deeper)
+                if more is None:
+                    return None
+                variants = more
+            chosen += variants
+            if len(chosen) > max(_MOST_VARIANTS, len(union.branches)):
+                return None
+        return chosen
 
     # --- values ----------------------------------------------------------------------------------
 
@@ -449,20 +479,6 @@ class Constraints:
 
 
 # --- unions --------------------------------------------------------------------------------------
-
-
-def _variants(node: Node) -> list[Node]:
-    """The union-free nodes that together say what a node says, one per choice of branches."""
-    if not node.unions:
-        return [node]
-    base = replace(node, unions=())
-    combinations = product(*(union.branches for union in node.unions))
-    found: list[Node] = []
-    for branches in combinations:
-        if len(found) >= _MAX_BRANCHES:
-            break
-        found += _variants(conjunction((base, *branches)))
-    return found
 
 
 def _disjoint(branches: tuple[Node, ...]) -> bool:

@@ -188,7 +188,10 @@ GENERIC: Final = Profile(name="gemma-4", context_window=131_072, compaction_poin
 
 _SIZE = re.compile(r"(?<![a-z0-9])(e2b|e4b|12b|26b|31b|tiny)(?![a-z0-9])")
 _FULL_NAMES: Final = {"26b": "26B-A4B", "tiny": "tiny"}
-_OTHER_GENERATION = re.compile(r"gemma[-_ ]?[123](?![0-9b])")
+_OTHER_GENERATION = re.compile(r"gemma[-_ ]?[123](?![0-9b])|gemma-?3n")
+_FOURTH = re.compile(r"gemma[-_ ]?4(?![0-9]*b)")
+_SISTER = re.compile(r"[a-z0-9](?<!diffusion)gemma|gemma[-_ ]?\d+[bm](?![a-z0-9])")
+"""MedGemma, CodeGemma, T5Gemma; the first Gemma is known by its size alone, `gemma-7b`."""
 
 _LAYERS: Final = {35: "E2B", 42: "E4B", 30: "26B-A4B", 60: "31B"}
 """`num_hidden_layers` of the text model."""
@@ -204,7 +207,7 @@ def profile_for(model_name: str, config: Mapping[str, Any] | None = None) -> Pro
     """
     by_config = _by_config(config) if config else None
     profile = by_config or _by_name(model_name) or GENERIC
-    window = _text_config(config).get("max_position_embeddings") if config else None
+    window = text_config(config).get("max_position_embeddings") if config else None
     return profile.served(window if isinstance(window, int) else None)
 
 
@@ -225,9 +228,14 @@ def is_gemma4(names: Iterable[str]) -> bool | None:
     """
     for name in map(str.lower, names):
         if "gemma" in name:
-            if _OTHER_GENERATION.search(name) or "gemma-3n" in name or "gemma3n" in name:
+            if _OTHER_GENERATION.search(name):
                 return False
-            if re.search(r"gemma[-_ ]?4", name) or _SIZE.search(name):
+            if _FOURTH.search(name):
+                return True
+            size = _SIZE.search(name)
+            if _SISTER.search(name) and (size is None or size[1] == "12b"):
+                return False
+            if size:
                 return True
         elif _OTHERS.search(name):
             return False
@@ -237,7 +245,7 @@ def is_gemma4(names: Iterable[str]) -> bool | None:
 @lru_cache(maxsize=64)  # asked on every step, and the same each time
 def _by_name(model_name: str) -> Profile | None:
     name = model_name.lower()
-    if "gemma" not in name or _OTHER_GENERATION.search(name):
+    if "gemma" not in name or is_gemma4([name]) is False:
         return None
     found = _SIZE.search(name)
     return PROFILES[_FULL_NAMES.get(found[1], found[1].upper())] if found else None
@@ -249,12 +257,13 @@ def _by_config(config: Mapping[str, Any]) -> Profile | None:
         return None
     if kind.startswith("gemma4_unified"):
         return PROFILES["12B"]
-    layers = _text_config(config).get("num_hidden_layers")
+    layers = text_config(config).get("num_hidden_layers")
     name = _LAYERS.get(layers) if isinstance(layers, int) else None
     return PROFILES[name] if name else None
 
 
-def _text_config(config: Mapping[str, Any] | None) -> Mapping[str, Any]:
+def text_config(config: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """The part of a checkpoint's `config.json` that is about the text model."""
     text = (config or {}).get("text_config")
     return text if isinstance(text, Mapping) else config or {}
 

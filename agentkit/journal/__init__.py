@@ -43,7 +43,7 @@ from agentkit.journal.entries import (
 from agentkit.journal.integrity import Damage, cost_of
 from agentkit.journal.resuming import CallState, JournaledRun
 from agentkit.journal.sqlite import SQLiteJournal, SQLiteStore
-from agentkit.journal.store import LEASE, Examined, Store, StoredJournal
+from agentkit.journal.store import LEASE, Examined, Store, StoredJournal, file_of
 
 __all__ = [
     "CallDone",
@@ -100,7 +100,7 @@ def store_at(place: str | Path) -> Store:
         with _with_the_extra():
             from agentkit.journal.postgres import PostgresStore  # noqa: PLC0415 - an optional extra
         return PostgresStore(str(place))
-    return SQLiteStore(Path(place), lease=LEASE)
+    return SQLiteStore(file_of(place), lease=LEASE)
 
 
 def journal_at(

@@ -1,5 +1,4 @@
-"""`SQLiteJournal`: runs in one file, by the SQLite of Python's standard library; each entry sealed
-to the one before it, and their witness.
+"""`SQLiteJournal`: runs in one SQLite file, each entry sealed to the one before it, and a witness.
 
 ```
 runs    who works on each run        events   its entries, in order
@@ -71,6 +70,7 @@ from agentkit.journal.store import (
     Store,
     StoredJournal,
     check_lease,
+    file_of,
     refuse_lost,
 )
 from agentkit.redaction import hiding
@@ -123,9 +123,7 @@ _STATE: Final = (
 """Who may write to a run, and where its record ends."""
 
 _DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_REMEDY: Final = (
-    "if the file is damaged, move it away with its -wal and -shm, and a new one is begun"
-)
+_REMEDY: Final = "if the file is damaged, move it away with its -wal and -shm; a new one is begun"
 
 
 @contextmanager
@@ -223,6 +221,8 @@ class SQLiteStore:
         except (sqlite3.Error, OSError) as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             raise self._unusable(error, damaged=code in _DAMAGED) from error
+        except UnicodeEncodeError as error:
+            raise JournalError(f"{error.object[:60]!r} is no text") from error
         except (ValueError, TypeError, OverflowError) as error:
             # SQLite gives back whatever is in a damaged file, such as bytes for a number.
             raise self._unusable(error, damaged=True) from error
@@ -485,12 +485,20 @@ class SQLiteStore:
             lines[0] = replace(lines[0], body=body)
         return lines
 
+    def _select(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """The rows that a query finds."""
+        with self._lock, self.errors():
+            return self.connection.execute(query, parameters).fetchall()
+
+    def is_open(self, run_id: str) -> bool:
+        """Whether something may still be added to a run: its last entry is not its end."""
+        query = "SELECT kind FROM events WHERE run_id = ? ORDER BY seq DESC LIMIT 1"
+        return self._select(query, run_id) not in ([], [("RunFinished",)])
+
     def runs(self, limit: int) -> list[RunSummary]:
         """The newest runs, newest first, and behind them those of which only the witness knows."""
-        with self._lock, self.errors():
-            query = f"{ROWS} ORDER BY created DESC LIMIT ?"
-            rows = [RunRow(*row) for row in self.connection.execute(query, (limit,))]
-        found = [self._summary(row) for row in rows]
+        rows = self._select(f"{ROWS} ORDER BY created DESC LIMIT ?", limit)
+        found = [self._summary(RunRow(*row)) for row in rows]
         return [*found, *self._gone()][:limit] if len(found) < limit else found
 
     def turns(self, conversation: str) -> list[str]:
@@ -499,8 +507,7 @@ class SQLiteStore:
             "SELECT run_id FROM runs WHERE conversation = ? AND conversation <> '' "
             "ORDER BY created, rowid"
         )
-        with self._lock, self.errors():
-            return [run_id for (run_id,) in self.connection.execute(query, (conversation,))]
+        return [run_id for (run_id,) in self._select(query, conversation)]
 
     def conversations(self) -> list[str]:
         """The names of all conversations, the one with the newest turn first."""
@@ -508,8 +515,7 @@ class SQLiteStore:
             "SELECT conversation FROM runs WHERE conversation <> '' GROUP BY conversation "
             "ORDER BY max(created) DESC, max(rowid) DESC"
         )
-        with self._lock, self.errors():
-            return [name for (name,) in self.connection.execute(query)]
+        return [name for (name,) in self._select(query)]
 
     def idle_since(self, when: float) -> list[str]:
         """The runs to which nothing was added since then; see `Store.idle_since`."""
@@ -517,8 +523,7 @@ class SQLiteStore:
             f"{ROWS} WHERE created < ? AND coalesce((SELECT at FROM events "  # noqa: S608 - constants
             "WHERE events.run_id = runs.run_id ORDER BY seq DESC LIMIT 1), 0) < ? ORDER BY created"
         )
-        with self._lock, self.errors():
-            rows = [RunRow(*row) for row in self.connection.execute(query, (when, when))]
+        rows = [RunRow(*row) for row in self._select(query, when, when)]
         return [row.run_id for row in rows if not is_at_work(row)]
 
     def _summary(self, row: RunRow) -> RunSummary:
@@ -552,20 +557,17 @@ class SQLiteStore:
         ]
 
     def _no_run(self, run_id: str) -> JournalError:
-        testimony = self._witness.of(run_id)
-        if testimony is not None:
-            return JournalError(
-                f"the journal {self.path} has lost the run {run_id}: {lost_run(testimony)}"
-            )
-        return JournalError(f"the journal {self.path} has no run {run_id}")
+        if (testimony := self._witness.of(run_id)) is None:
+            return JournalError(f"the journal {self.path} has no run {run_id}")
+        lost = lost_run(testimony)
+        return JournalError(f"the journal {self.path} has lost the run {run_id}: {lost}")
 
 
 class SQLiteJournal(StoredJournal):
     """Keeps runs in a file; share one between the runs of a process.
 
     Args:
-        path: The file; it and its folder are made. Its `-wal`, `-shm` and `-witness` belong to
-            it.
+        path: The file, made with its folder. Its `-wal`, `-shm` and `-witness` belong to it.
         labels: Kept with each run that begins here, such as who started it and how.
         lease: Seconds after which an owner that does not stir loses its run.
 
@@ -584,7 +586,7 @@ class SQLiteJournal(StoredJournal):
         labels: Mapping[str, JsonValue] | None = None,
         lease: float = LEASE,
     ) -> None:
-        self.path = Path(path)
+        self.path = file_of(path)
         self._file = SQLiteStore(self.path, lease=check_lease(lease))
         super().__init__(self._file, labels, lease)
 

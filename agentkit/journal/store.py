@@ -12,11 +12,13 @@ renews its leases in a thread of its own, so that a busy event loop does not loo
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, TypeVar
 
@@ -24,8 +26,7 @@ import anyio
 import anyio.to_thread
 from pydantic import JsonValue
 
-from agentkit.errors import JournalError
-from agentkit.events import RunFinished
+from agentkit.errors import JournalError, check_kinds
 from agentkit.events.lines import Values
 from agentkit.journal.entries import (
     Entry,
@@ -38,7 +39,7 @@ from agentkit.journal.entries import (
     line_of,
 )
 from agentkit.journal.integrity import Damage, seal
-from agentkit.redaction import secret_places
+from agentkit.redaction import public_address, secret_places
 
 T = TypeVar("T")
 
@@ -119,6 +120,10 @@ class Store(Protocol):
             run_id: Its name.
             public: Without the secrets that were registered when it was written.
         """
+        ...
+
+    def is_open(self, run_id: str) -> bool:
+        """Whether something may still be added to a run."""
         ...
 
     def runs(self, limit: int) -> list[RunSummary]:
@@ -280,9 +285,7 @@ class StoredJournal:
 
     async def is_open(self, run_id: str) -> bool:
         """Whether something may still be added to a run."""
-        examined = await self.examine(run_id)
-        last = examined.records[-1].entry if examined.records else None
-        return last is not None and not isinstance(last, RunFinished)
+        return await self._in_thread(lambda: self._store.is_open(run_id))
 
     @asynccontextmanager
     async def news_of(self, run_id: str) -> AsyncGenerator[Callable[[], Awaitable[None]]]:  # noqa: ARG002 - a file tells nobody
@@ -352,11 +355,32 @@ def check_lease(seconds: float) -> float:
     """The length of a lease, if it is one.
 
     Raises:
-        ValueError: It is not above 0.
+        TypeError: It is no number.
+        ValueError: It is not above 0, or without end.
     """
-    if seconds <= 0:
+    check_kinds({"lease": seconds}, {"lease": ((int, float), "give seconds above 0")})
+    if not 0 < seconds < math.inf:
         raise ValueError(f"lease is {seconds}; give seconds above 0")
     return seconds
+
+
+def file_of(place: str | Path) -> Path:
+    """The file that a journal's name says.
+
+    Raises:
+        JournalError: The name is the address of something that keeps no journal.
+    """
+    name = str(place)
+    if name == ":memory:" or name.startswith("file:"):
+        raise JournalError(
+            f"{name} is SQLite's word for something else than a path: name a file; a run whose "
+            "journal is left out is kept in memory"
+        )
+    if "://" in name:
+        raise JournalError(
+            f"{public_address(name)} is no address of a journal: name a file, or postgresql://..."
+        )
+    return Path(place)
 
 
 class LostRunError(JournalError):

@@ -496,7 +496,7 @@ def read_config(path: str | Path) -> dict[str, Entry]:
     """
     try:
         read = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no JSON: {error}") from None
     servers = None
     if isinstance(read, dict):

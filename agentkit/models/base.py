@@ -280,9 +280,9 @@ class Exchanges:
             told(
                 ReplyReceived(
                     {
-                        "text": "".join(reply.text),
-                        "reasoning": "".join(reply.reasoning),
-                        "calls": [[call.name, "".join(call.arguments)] for call in reply.calls],
+                        "text": str(reply.text),
+                        "reasoning": str(reply.reasoning),
+                        "calls": [[call.name, str(call.arguments)] for call in reply.calls],
                         "finish": reply.finish,
                     }
                 )

@@ -56,7 +56,7 @@ from agentkit.errors import (
     ModelStatusError,
     ModelTimeoutError,
 )
-from agentkit.exact import InexactError, read_exact
+from agentkit.exact import InexactError, read_exact, unfenced
 from agentkit.gemma4.calls import ParsedCall
 from agentkit.gemma4.dialect import Dialect
 from agentkit.gemma4.escape import Escape
@@ -146,7 +146,7 @@ async def find_control(ask: Ask, *, may_be_gemma: bool) -> Control:
     fields = {"response_format": {"type": "json_schema", "json_schema": schema}}
     reply = await _unless_refused(ask(_request([], ToolChoice()), Dialect([], Escape()), fields))
     try:
-        said = None if reply is None else read_exact(reply.message.content or "")
+        said = None if reply is None else read_exact(unfenced(reply.message.content or ""))
     except InexactError:
         said = None
     return "json_schema" if said == {"ready": "yes"} else "free"
@@ -168,13 +168,24 @@ async def _takes_grammar(ask: Ask) -> bool:
 async def _takes_tool_choice(ask: Ask) -> bool:
     tools = [_tool(_OTHER), _tool(PROBE)]
     dialect = Dialect(tools, Escape())
-    for name, asked_for in ((PROBE, _OTHER), (_OTHER, PROBE)):
-        request = _request(tools, ToolChoice("required", name=name), f"Call {asked_for}.")
-        fields = {"tool_choice": {"type": "function", "function": {"name": name}}}
-        reply = await _unless_refused(ask(request, dialect, fields))
-        if reply is None or {call.name for call in reply.message.tool_calls} != {name}:
+    both = {PROBE, _OTHER}
+    for name, text, allowed in (
+        (PROBE, f"Call {_OTHER}.", {PROBE}),
+        (_OTHER, f"Call {PROBE}.", {_OTHER}),
+        (None, _CHAT, both),  # some take the name of a tool only
+    ):
+        choice = ToolChoice("required", name=name)
+        reply = await _unless_refused(ask(_request(tools, choice, text), dialect, forced(choice)))
+        called = set() if reply is None else {call.name for call in reply.message.tool_calls}
+        if not called or not called <= allowed:
             return False
     return True
+
+
+def rung_below(control: Control) -> Control:
+    """The next rung, on which a request may be taken whose constraint a server refuses."""
+    rungs = list(LOST)
+    return rungs[min(rungs.index(control) + 1, len(rungs) - 1)]
 
 
 def is_probe(body: JsonObject) -> bool:
@@ -191,9 +202,10 @@ def forced_code(body: JsonObject) -> str | None:
     return found[0] if found and is_probe(body) else None
 
 
-def _request(
-    tools: list[ToolDefinition], choice: ToolChoice, text: str = "Say hello in one word."
-) -> ModelRequest:
+_CHAT: Final = "Say hello in one word."
+
+
+def _request(tools: list[ToolDefinition], choice: ToolChoice, text: str = _CHAT) -> ModelRequest:
     return ModelRequest(
         [UserMessage(text)],
         tools,

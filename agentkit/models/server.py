@@ -14,21 +14,17 @@ of the whole prompt.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing, suppress
-from copy import copy
+from contextlib import aclosing
 from dataclasses import replace
 from functools import lru_cache, partial
 from http import HTTPStatus
 from itertools import pairwise
 from operator import is_
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
 
 import anyio
-import anyio.from_thread
-import anyio.lowlevel
 
 from agentkit.context import Counting, PromptForm, TokenCounts
 from agentkit.errors import (
@@ -36,6 +32,7 @@ from agentkit.errors import (
     ModelError,
     ModelProtocolError,
     ModelStatusError,
+    ModelUnreadableError,
     ServerNotReadyError,
 )
 from agentkit.gemma4.dialect import Dialect
@@ -43,15 +40,24 @@ from agentkit.gemma4.escape import Escape
 from agentkit.gemma4.profiles import PROBE, Profile, TemplateGeneration, fingerprint, is_gemma4
 from agentkit.gemma4.render import Generation, TemplateVariant
 from agentkit.gemma4.tokens import CALL_OPEN, CONTROL_LITERALS, EOS, IDS
-from agentkit.messages import Control, ModelRequest, ModelResponse, ModelSettings, ToolDefinition
+from agentkit.messages import (
+    Control,
+    JsonObject,
+    ModelRequest,
+    ModelResponse,
+    ModelSettings,
+    ToolDefinition,
+    UserMessage,
+)
 from agentkit.models.calls import LOST, find_control, is_away
+from agentkit.models.once import Once
 from agentkit.models.tokens import (
     CHECK,
     Detokenizer,
     LocalTokenizer,
+    encode_prompt,
     on_server,
     places,
-    prompt_ids,
     require_tokenizers,
     spelled,
 )
@@ -70,110 +76,11 @@ from agentkit.wire import (
     read_tokens,
     unknown_fields,
 )
+from agentkit.wording import printable
 
 T = TypeVar("T")
 
-
-class Once(Generic[T]):
-    """A fact that is found out once, however many runs ask for it at the same moment.
-
-    The first who asks finds it out; who asks meanwhile waits, in any event loop, and shares what
-    comes of it. A failure is not kept for those who ask later. A cancelled finder hands on.
-
-    Args:
-        find: Finds the fact out.
-    """
-
-    def __init__(self, find: Callable[[], Awaitable[T]]) -> None:
-        self._find = find
-        self._lock = threading.Lock()
-        self._asking: _Asking | None = None
-        self._found: list[T] = []  # at most one: None is a fact too
-
-    @property
-    def known(self) -> T | None:
-        """The fact, if it was found out."""
-        return self._found[0] if self._found else None
-
-    async def get(self) -> T:
-        """The fact.
-
-        Raises:
-            Exception: Whatever finding it out raises.
-        """
-        while True:
-            with self._lock:
-                if self._found:
-                    return self._found[0]
-                leads = self._asking is None
-                asking = self._asking = self._asking or _Asking()
-            if leads:
-                return await self._lead(asking)
-            if (failure := await asking.failure()) is not None:
-                raise copy(failure) from failure.__cause__  # each run adds its own result to it
-
-    async def _lead(self, asking: _Asking) -> T:
-        failure: Exception | None = None
-        try:
-            return self._keep(await self._find())
-        except Exception as error:
-            failure = error
-            raise
-        finally:
-            with self._lock:
-                self._asking = None
-            asking.end(failure)
-
-    def _keep(self, fact: T) -> T:
-        with self._lock:
-            if not self._found:
-                self._found.append(fact)
-        return self._found[0]
-
-
-class _Asking:
-    """One attempt to find a fact out, for whose end others wait, maybe in other event loops."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._waiting: list[tuple[anyio.lowlevel.EventLoopToken, anyio.Event]] = []
-        self._ended = False
-        self._failure: Exception | None = None
-
-    async def failure(self) -> Exception | None:
-        """Waits for the end; the failure, where it was one."""
-        event = anyio.Event()
-        with self._lock:
-            if self._ended:
-                return self._failure
-            self._waiting.append((anyio.lowlevel.current_token(), event))
-        await event.wait()
-        return self._failure
-
-    def end(self, failure: Exception | None) -> None:
-        """Tells the outcome and wakes all who wait for it."""
-        with self._lock:
-            self._ended, self._failure = True, failure
-            waiting, self._waiting = self._waiting, []
-        here = anyio.lowlevel.current_token()
-        for token, event in waiting:
-            if token == here:
-                event.set()
-            else:  # from a thread: setting it from here would wait for that loop
-                threading.Thread(target=_set, args=(token, event), daemon=True).start()
-
-
-def _set(token: anyio.lowlevel.EventLoopToken, event: anyio.Event) -> None:
-    with suppress(RuntimeError):  # its loop has ended, so nothing waits there
-        anyio.from_thread.run_sync(event.set, token=token)
-
-
-# --- the facts -----------------------------------------------------------------------------------
-
 _log = get_logger()
-
-_REFUSED: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
-"""Statuses by which a server refuses a request for what it holds."""
 
 _LOCKED: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
@@ -225,7 +132,7 @@ class Server:
         """Whether an error refuses fields that a request can do without. They are left out from now
         on, so that the request can be made again.
         """
-        if not isinstance(error, ModelStatusError) or error.status_code not in _REFUSED:
+        if not isinstance(error, (ModelStatusError, ModelUnreadableError)) or is_away(error):
             return False
         new = unknown_fields(str(error), OPTIONAL.keys() - self._without)
         self._without |= new
@@ -241,20 +148,38 @@ class Server:
         return self.is_gemma.known is True or self.control.known == "grammar"
 
     async def _find_served(self) -> ServedModel:
-        """The wanted model. A named one is taken for granted where the server lists nothing: some
-        servers list only what is loaded, and load what is asked for.
+        """The wanted model. Some servers list only what is loaded and load what is asked for, have
+        a list of patterns, or go by another name: so a named one that is not listed is asked.
         """
         try:
-            listed = read_models(await self._transport.get("/v1/models"))
+            listed = read_models(await self._get("/v1/models"))
         except (ModelStatusError, ModelProtocolError) as error:
             _raise_if_away(error)
             if self._wanted is None or getattr(error, "status_code", 0) in _LOCKED:
                 raise
             listed = []
-        model = _pick(listed, self._wanted, self._transport.where)
+        model = _pick(listed, self._wanted)
+        if model is None:
+            if self._wanted is None or (listed and not await self._answers(self._wanted)):
+                raise _not_served(listed, self._wanted, self._transport.where)
+            model = ServedModel(self._wanted, None)
         if model.max_model_len is None:
             model = replace(model, max_model_len=await self._find_window(model.name))
         return model
+
+    async def _answers(self, model: str) -> bool:
+        """Whether a request to a model that is not listed is answered."""
+        hello = ModelRequest([UserMessage("Hello.")], settings=ModelSettings(max_tokens=1))
+        try:
+            await self.ask(model, hello, Dialect([], Escape()), {}, gemma=False)
+        except AgentKitError as error:
+            _raise_if_away(error)
+            return False
+        _log.warning("the model is not listed by the server, and answers", model=model)
+        return True
+
+    async def _get(self, path: str) -> JsonObject:
+        return await _settled(lambda: self._transport.get(path))
 
     async def _find_window(self, model: str) -> int | None:
         """The window by another path than `/v1/models`; None if no path gives it."""
@@ -309,11 +234,12 @@ class Server:
         Raises:
             AgentKitError: It cannot be had.
         """
-        while True:
+
+        async def asked() -> ModelResponse:
             body = encode_request(
                 request,
                 model=model,
-                messages=MessageEncoder(dialect.outgoing).encode(request.messages),
+                messages=MessageEncoder(dialect.outgoing).encode(request.messages, self._without),
                 declarations=dialect.declarations,
                 stream=False,
                 held=fields,
@@ -324,11 +250,14 @@ class Server:
             most, refusals = request.settings.max_tokens, self._transport.refusals
             decoder = ReplyDecoder(most, refusals=refusals)
             within = self._transport.timeouts.first_event
+            async with aclosing(self._transport.reply(_CHAT, body, within=within)) as payloads:
+                async for payload in payloads:
+                    decoder.feed(payload)
+            return decoder.finish(0)
+
+        while True:
             try:
-                async with aclosing(self._transport.reply(_CHAT, body, within=within)) as payloads:
-                    async for payload in payloads:
-                        decoder.feed(payload)
-                return decoder.finish(0)
+                return await _settled(asked)
             except AgentKitError as error:
                 if not self.refuses_fields(error):
                     raise
@@ -338,7 +267,7 @@ class Server:
             special = tokenizer.special
         else:
             try:
-                answer = await self._transport.get("/tokenizer_info")
+                answer = await self._get("/tokenizer_info")
                 special = frozenset(read_special_tokens(answer))
             except (ModelStatusError, ModelProtocolError) as error:
                 _raise_if_away(error)
@@ -353,8 +282,8 @@ class Server:
         Raises:
             ModelError: It gives none.
         """
-        within = self._transport.timeouts.first_event
-        return read_tokens(await self._transport.post("/tokenize", body, within=within))
+        within, post = self._transport.timeouts.first_event, self._transport.post
+        return read_tokens(await _settled(lambda: post("/tokenize", body, within=within)))
 
     async def _find_tokenizer(self) -> LocalTokenizer | None:
         """The first file at hand that makes the same tokens as the server."""
@@ -404,11 +333,11 @@ class Server:
         served, tokenizer = await self.served.get(), await self.tokenizer.get()
         declarations = [tool.declaration for tool in PROBE.tools]
         try:
-            ids = await prompt_ids(self._transport, served.name, PROBE, declarations)
+            ids = await self.tokens(encode_prompt(served.name, PROBE, declarations))
             if tokenizer is not None:
                 [prompt] = await tokenizer.decode([ids])
             else:
-                prompt = await spelled(self._transport, served.name, ids)
+                prompt = await _settled(lambda: spelled(self._transport, served.name, ids))
         except ModelError as error:
             _raise_if_away(error)
             _log.info("prompts cannot be counted by the server", error=str(error))
@@ -433,18 +362,47 @@ def _raise_if_away(error: AgentKitError) -> None:
         raise error
 
 
-def _pick(models: Sequence[ServedModel], wanted: str | None, where: str) -> ServedModel:
+async def _settled(ask: Callable[[], Awaitable[T]]) -> T:
+    """What a server says of itself, which is kept for good: a question that fails, rather than is
+    refused, is asked again. A gateway answers 500 or a page while what is behind it restarts.
+    """
+    for pause in _AGAIN_AFTER:
+        try:
+            return await ask()
+        except AgentKitError as error:
+            if not _has_failed(error):
+                raise
+        await anyio.sleep(pause)
+    return await ask()
+
+
+_AGAIN_AFTER: Final = (0.05, 0.25)
+"""Seconds before each further attempt."""
+
+
+def _has_failed(error: AgentKitError) -> bool:
+    if isinstance(error, ModelStatusError):
+        failed = error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR and not is_away(error)
+        return failed and error.status_code != HTTPStatus.NOT_IMPLEMENTED
+    return isinstance(error, ModelProtocolError)
+
+
+def _pick(models: Sequence[ServedModel], wanted: str | None) -> ServedModel | None:
     """The model of that name, or the first where none is wanted."""
     for model in models:
         # Ollama lists `gemma4:latest` and takes `gemma4`.
         if wanted in (None, model.name, model.name.removesuffix(":latest")):
             return model if wanted is None else replace(model, name=wanted)
-    if wanted is not None and not models:
-        return ServedModel(wanted, None)
+    return None
+
+
+def _not_served(
+    models: Sequence[ServedModel], wanted: str | None, where: str
+) -> ServerNotReadyError:
     names = ", ".join(model.name for model in models)
     if not names:
-        raise ServerNotReadyError(f"{where}/v1/models lists no model; is this a model server?")
-    raise ServerNotReadyError(f"{where} serves no model {wanted!r}; it serves: {names}")
+        return ServerNotReadyError(f"{where}/v1/models lists no model; is this a model server?")
+    return ServerNotReadyError(f"{where} serves no model {wanted!r}; it serves: {printable(names)}")
 
 
 # --- the language of its tools -------------------------------------------------------------------
@@ -472,9 +430,17 @@ class _Same:
 
 
 class Language:
-    """The dialect of one set of tools, and the messages that were encoded in it."""
+    """The dialect of one set of tools, and the messages that were encoded in it.
+
+    Attributes:
+        dialect: The dialect.
+        encoder: Encodes messages in it.
+        rung: What calls of these tools are held to where the server refuses to hold them to more,
+            as where a schema is none that it can enforce; None where it never did.
+    """
 
     def __init__(self, escape: Escape, same: _Same) -> None:
+        self.rung: Control | None = None
         self.dialect = Dialect(same.tools, escape)
         self.encoder = MessageEncoder(self.dialect.outgoing)
 

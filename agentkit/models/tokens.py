@@ -374,23 +374,21 @@ async def prompt_of(
         ModelError: The server does not say.
         ServerNotReadyError: The address is none.
     """
-    ids = await prompt_ids(transport, model, request, declarations)
+    body = encode_prompt(model, request, declarations)
+    within = transport.timeouts.first_event
+    ids = read_tokens(await transport.post("/tokenize", body, within=within))
     return await spelled(transport, model, ids)
 
 
-async def prompt_ids(
-    transport: Transport, model: str, request: ModelRequest, declarations: Sequence[JsonObject]
-) -> list[int]:
-    """The tokens of the prompt; arguments and exceptions are those of `prompt_of`."""
-    body = encode_request(
+def encode_prompt(model: str, request: ModelRequest, declarations: Sequence[JsonObject]) -> bytes:
+    """The body that asks `/tokenize` for the prompt; the arguments are those of `prompt_of`."""
+    return encode_request(
         request,
         model=model,
         messages=MessageEncoder(lambda message: message).encode(request.messages),
         declarations=declarations,
         stream=False,
     )
-    within = transport.timeouts.first_event
-    return read_tokens(await transport.post("/tokenize", body, within=within))
 
 
 async def spelled(transport: Transport, model: str, ids: Sequence[int]) -> str:

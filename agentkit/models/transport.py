@@ -99,6 +99,7 @@ class Connection:
             ServerNotReadyError: The address is none, or the key cannot stand in an HTTP header.
         """
         try:
+            self.base_url.encode()  # a ValueError where a byte was no text
             parts = urlsplit(self.base_url)
             whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
             keep_secret(self.api_key, *secret_headers(self.headers or {}))

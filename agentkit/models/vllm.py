@@ -31,6 +31,7 @@ from agentkit.errors import (
     ModelStatusError,
     ModelUnreadableError,
     ServerNotReadyError,
+    check_counts,
     check_kinds,
     explains,
 )
@@ -47,14 +48,16 @@ from agentkit.messages import (
 )
 from agentkit.models.base import CountsPrompts, Model, TellsLoad, tell_sent
 from agentkit.models.calls import (
+    LOST,
     Evidence,
     asked_on,
     believed,
     held_on,
     may_hold_calls,
     read_json_call,
+    rung_below,
 )
-from agentkit.models.server import Languages, PromptCounter, Server
+from agentkit.models.server import Language, Languages, PromptCounter, Server
 from agentkit.models.tokens import profile_of
 from agentkit.models.transport import Connection, Timeouts, Transport
 from agentkit.policy.guard import RepeatWatch
@@ -154,8 +157,7 @@ class VLLMModel:
         for name, value in secret.items():  # whose values no error tells
             if value is not None and not isinstance(value, str):
                 raise TypeError(f"{name} is of type {type(value).__name__}; give a text")
-        if max_response_bytes < 1:
-            raise ValueError(f"max_response_bytes is {max_response_bytes}; give 1 or more")
+        check_counts(max_response_bytes=max_response_bytes)
         connection = Connection(
             base_url=_address(base_url),
             api_key=api_key or os.environ.get("AGENTKIT_API_KEY"),
@@ -189,14 +191,15 @@ class VLLMModel:
         timeouts = self._transport.timeouts
         started = anyio.current_time()
         deadline = started + timeouts.total
+        holding = _Holding()
         for number in count(1):
             try:
-                async with aclosing(self._attempt(request, deadline)) as events:
+                async with aclosing(self._attempt(request, deadline, holding)) as events:
                     async for event in events:
                         yield event
                 return
             except AgentKitError as error:
-                if self._server.refuses_fields(error):
+                if self._server.refuses_fields(error) or holding.gives_way(error):
                     continue
                 pause = self._pause(error, number, started)
                 if pause is None:
@@ -226,7 +229,7 @@ class VLLMModel:
         return None if next_attempt >= (min(budget, _FIRST_CONTACT) if unmet else budget) else pause
 
     async def _attempt(
-        self, request: ModelRequest, deadline: float
+        self, request: ModelRequest, deadline: float, holding: _Holding
     ) -> AsyncGenerator[ModelEvent, None]:
         # What the server is; all of it is asked for once.
         served = await self.served()
@@ -236,11 +239,11 @@ class VLLMModel:
             raise ServerNotReadyError(f"{served.name} {refusal}")
         request = replace(request, settings=self._complete(request, served))
         # The request as this server holds calls, in the language of the tools that it is sent.
-        control = await self._control(request)
+        control = holding.of(await self._languages.of(request.tools), await self._control(request))
         sent = asked_on(control, request)
         language = await self._languages.of(sent.tools)
         held = held_on(control, request, language.dialect)
-        messages = language.encoder.encode(sent.messages)
+        messages = language.encoder.encode(sent.messages, self._server.without)
         body = encode_request(
             sent,
             model=served.name,
@@ -335,7 +338,7 @@ class VLLMModel:
             encode_request(
                 replace(wanted.request, settings=settings),
                 model=self.name,
-                messages=language.encoder.encode(wanted.request.messages),
+                messages=language.encoder.encode(wanted.request.messages, self._server.without),
                 declarations=language.dialect.declarations,
                 stream=False,
                 gemma=self._server.gemma,
@@ -441,6 +444,48 @@ def _address(given: str | None) -> str:
             "or set AGENTKIT_BASE_URL"
         )
     return url
+
+
+# --- constraints that are refused ----------------------------------------------------------------
+
+
+class _Holding:
+    """What the calls of one request are held to, attempt after attempt.
+
+    A server that holds calls to most schemas may refuse one: it is too deep, or lacks what a strict
+    server wants. The request is then made on the next rung, and further ones with the same tools.
+    """
+
+    def __init__(self) -> None:
+        self._language: Language | None = None
+        self._control: Control | None = None
+        self._first: Control | None = None
+
+    def of(self, language: Language, control: Control | None) -> Control | None:
+        """The rung for the next attempt."""
+        if self._language is None:
+            self._first = language.rung
+        self._language = language
+        self._control = None if control is None else language.rung or control
+        return self._control
+
+    def gives_way(self, error: AgentKitError) -> bool:
+        """Whether an attempt on a lower rung is due after a refusal. Where it is refused on the
+        lowest one too, the constraint was not the reason.
+        """
+        refused = isinstance(error, ModelStatusError) and error.status_code in _REFUSED
+        if not refused or self._language is None or self._control is None:
+            return False
+        if self._control == "free":
+            self._language.rung = self._first
+            return False
+        self._language.rung = rung_below(self._control)
+        _log.warning("a constraint is refused", error=str(error), lost=LOST[self._language.rung])
+        return True
+
+
+_REFUSED = frozenset({400, 422})
+"""Statuses by which a server refuses a request for what it holds."""
 
 
 # --- retries -------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from agentkit.agent import Agent, BatchProgress
 from agentkit.agent.delegation import run_all
 from agentkit.agent.options import RunOptions
 from agentkit.agent.run import is_recorded
-from agentkit.errors import AgentKitError, RunAtWorkError, install
+from agentkit.errors import AgentKitError, RunAtWorkError, check_counts, install
 from agentkit.events import RunResult
 from agentkit.executors.ray import options_of
 from agentkit.journal import StoredJournal, journal_at
@@ -81,8 +81,7 @@ async def run_many(
         ModuleNotFoundError: The extra is not installed.
         ValueError: `actors` or `at_once` is below 1.
     """
-    if actors < 1 or at_once < 1:
-        raise ValueError("a batch needs actors and at_once of 1 or more")
+    check_counts(actors=actors, at_once=at_once)
     ray = _imported()
     shape = {"num_cpus": 1, "scheduling_strategy": "SPREAD", **options_of(resources)}
     hired = ray.remote(_Actor).options(max_concurrency=at_once, **shape)

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 
 from agentkit.agent import Agent, Cancellation
-from agentkit.errors import AgentKitError, JournalError, ModelError
+from agentkit.errors import AgentKitError, JournalError, ModelError, check_counts
 from agentkit.journal import Lease, Ticket
 from agentkit.messages import ModelSettings
 from agentkit.models.base import TellsLoad
@@ -82,8 +82,9 @@ class Worker:
         most_waiting: int = 0,
         metrics: OpenTelemetryMetrics | None = None,
     ) -> None:
-        if not agents or at_once < 1 or tries < 1:
-            raise ValueError("a worker needs an agent, and at_once and tries of 1 or more")
+        if not agents:
+            raise ValueError("a worker needs an agent")
+        check_counts(at_once=at_once, tries=tries)
         self._journal = journal
         watching = [] if metrics is None else [metrics]
         self._agents = {

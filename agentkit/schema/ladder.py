@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, Literal, TypeAlias
 
-from agentkit.exact import InexactError, LongNumber, read_exact
+from agentkit.exact import InexactError, LongNumber, read_exact, unfenced
 from agentkit.schema.nodes import NULL_TYPE, kind_of, same
 from agentkit.schema.shape import Shape
 
@@ -88,16 +88,19 @@ def has_long_number(value: object) -> bool:
 
 
 def with_every_digit(value: Any, shape: Shape) -> Any:
-    """The value, its numbers that no float can hold as texts where the schema takes both, as that
-    of a `Decimal` does; elsewhere they are the nearest float, as for every reader of JSON.
+    """The value, with all digits of its numbers that no float can hold: as texts where the schema
+    takes both, as that of a `Decimal` does; as whole numbers, if they are, where it takes no
+    others. Elsewhere they are the nearest float, as for every reader of JSON.
     """
     if isinstance(value, dict):
         return {key: with_every_digit(item, shape.property(key)) for key, item in value.items()}
     if isinstance(value, list):
         return [with_every_digit(item, shape.item(at)) for at, item in enumerate(value)]
     if isinstance(value, LongNumber):
-        both = shape.types is not None and {"string", "number"} <= shape.types
-        return value.text if both else float(value)
+        types = shape.types or frozenset()
+        if {"string", "number"} <= types or ("integer" in types and "number" not in types):
+            return value.text if (whole := value.whole) is None or "number" in types else whole
+        return float(value)
     return value
 
 
@@ -164,8 +167,7 @@ class _Climb:
                 yield _scalar(read_exact(_bare(stripped)), shape)
         if (word := stripped.lower()) in _BOOLEANS:
             yield _BOOLEANS[word]
-        if fenced := _FENCE.fullmatch(stripped):
-            stripped = fenced[1].strip()
+        stripped = unfenced(stripped)
         if stripped[:1] in _JSON:
             with suppress(InexactError):
                 inner = read_exact(stripped)
@@ -259,11 +261,10 @@ _BOOLEANS: Final = {
 }
 """pydantic's words (docs.pydantic.dev, "Booleans")."""
 
-_UNQUOTED: Final = frozenset({"date", "date-time", "time", "duration", "uuid", "ipv4", "ipv6"})
+UNQUOTED: Final = frozenset({"date", "date-time", "time", "duration", "uuid", "ipv4", "ipv6"})
 """Formats in which no quote has a place, and the word null none either."""
 
 _JSON: Final = ("{", "[", '"')
-_FENCE: Final = re.compile(r"```[\w-]*[ \t]*\n(.*?)\n?```", re.DOTALL)
 
 
 def _bare(number: str) -> str:
@@ -274,6 +275,9 @@ def _bare(number: str) -> str:
 
 def _scalar(value: Any, shape: Shape) -> Any:
     """A number as the type of number that is wanted; 1 and 0 as true and false."""
+    if isinstance(value, LongNumber) and shape.allows("integer") and not shape.allows("number"):
+        whole = value.whole  # the nearest float may be another whole number
+        return value if whole is None else whole
     if isinstance(value, float) and shape.limited:
         return next((each for each in shape.values or () if same(each) == same(value)), value)
     if isinstance(value, bool) or not isinstance(value, int | float) or shape.allows("number"):
@@ -332,7 +336,7 @@ def _is_of(value: Any, shape: Shape) -> bool:
     kind = kind_of(value)
     if isinstance(value, str) and shape.keyword(PLAIN):
         return kind == "string" and _NUMBER.fullmatch(value.strip()) is not None
-    if isinstance(value, str) and shape.keyword("format") in _UNQUOTED:
+    if isinstance(value, str) and shape.keyword("format") in UNQUOTED:
         return kind == "string" and not is_nothing(value) and not _is_quoted(value.strip())
     return (shape.types is None or shape.allows(kind)) and (not shape.limited or shape.has(value))
 

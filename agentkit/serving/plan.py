@@ -13,6 +13,7 @@ Google's model card and of vLLM's recipes for Gemma 4 (vllm-project/recipes,
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 import subprocess
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from agentkit.errors import ServerNotReadyError
-from agentkit.gemma4.profiles import GENERIC, Profile, is_gemma4, profile_for
+from agentkit.gemma4.profiles import GENERIC, Profile, is_gemma4, profile_for, text_config
 from agentkit.messages import JsonObject
 
 OLDEST_VLLM = "0.24"
@@ -114,15 +115,28 @@ _FILLED: Final = 0.85
 """The share of a GPU's memory that weights may take; the KV cache and activations need the rest."""
 
 _FORMATS: Final = (
-    (r"nvfp4", 4, ("--kv-cache-dtype", "fp8")),
-    (r"w4a16|int4|awq|gptq|mxfp4|mobile", 4, ()),
-    (r"fp8", 8, ("--kv-cache-dtype", "fp8")),
-    (r"w8a8|w8a16|int8", 8, ()),
+    (r"unquantized", 16, ()),  # of weights that were trained to be quantised
+    (r"nvfp4\w*", 4, ("--kv-cache-dtype", "fp8")),
     (r"bnb|bitsandbytes", 4, ("--quantization", "bitsandbytes")),
+    (r"fp8", 8, ("--kv-cache-dtype", "fp8")),
+    (r"w4a\d+|int4|awq|gptq|mxfp4|nf4|fp4|mobile|[234]-?bit|i?q[234]\w*", 4, ()),
+    (r"[56]-?bit|i?q[56]\w*", 6, ()),
+    (r"w8a\d+|int8|mxfp8|8-?bit|q8\w*", 8, ()),
     (r"gguf", 4, ()),
 )
 """A pattern in a re-upload's name → bits of a weight, and the flags that such weights need. vLLM
 reads the rest from the checkpoint's own config."""
+
+_SIZED: Final = r"gemma-?4-(?:e2b|e4b|12b|26b-a4b|31b)"
+_DRAFT: Final = re.compile(rf"{_SIZED}-it(?:-qat[\w.-]*)?-assistant(?:[-_.].*)?")
+_FORM: Final = "|".join(pattern for pattern, _, _ in _FORMATS)
+_BASE: Final = re.compile(rf"{_SIZED}(?:[-_.](?:base|pt|bf16|unsloth|dynamic|ct|{_FORM}))*")
+"""Names of models that nobody can talk to; those of Google's that can be talked to end in `-it`."""
+
+_OTHER_PROGRAM: Final = re.compile(r"(?<![a-z])(?:mlx|exl[23])(?![a-z])")
+
+_OURS: Final = frozenset({"--model", "--served-model-name", "--host", "--port", "--api-key"})
+"""Flags of vLLM that `agentkit serve` has to know, since it talks to the server."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +153,8 @@ class ServeOptions:
         cpu: Serve on the CPU.
         memory: GB of one GPU, if known; a model that cannot fit is refused.
         draft: Whether to decode with the small draft model that Google publishes for each size.
-        extra: Further flags of vLLM, unchanged; they come last and win.
+        extra: Further flags of vLLM, unchanged; they come last and win. Those that say where the
+            server is, and under which name and key, are not among them.
     """
 
     served_name: str | None = None
@@ -272,7 +287,7 @@ def plan(
         profile = profile_for(options.served_name, config)
     name = options.served_name or (Path(model).name if is_folder else model)
     _refuse(model, profile, config, options)
-    made = _ModelFlags(model, profile, options)
+    made = _ModelFlags(model, profile, options, config)
     made.window()
     if config is None or "vision_config" in config:
         made.media()
@@ -321,37 +336,73 @@ def _refuse(model: str, profile: Profile, config: JsonObject | None, options: Se
     Raises:
         ServerNotReadyError: See `plan`.
     """
-    name = model.lower().rpartition("/")[2] or model.lower()
-    if is_gemma4([model, options.served_name or ""]) is False or "diffusiongemma" in name:
+    name = Path(model).name.lower()
+    if ours := sorted({word.partition("=")[0] for word in options.extra} & _OURS):
+        instead = "AGENTKIT_API_KEY" if ours == ["--api-key"] else "agentkit serve's own options"
+        raise ServerNotReadyError(
+            f"{', '.join(ours)} stands behind --, where agentkit does not see it, and it talks to "
+            f"the server itself: use {instead}"
+        )
+    is_gemma = _is_gemma4(model, config, options)
+    if is_gemma is False or "diffusiongemma" in name:
         raise ServerNotReadyError(
             f"{model} is no Gemma 4, and the parsers and templates here are Gemma 4's: serve it "
             "with vLLM's own command; agentkit talks to it all the same"
         )
-    if name.endswith("-assistant"):
-        served = model[: -len("-assistant")]
+    if _DRAFT.fullmatch(name) or "assistant" in str((config or {}).get("model_type")):
+        served = model.partition("-assistant")[0] if "-assistant" in name else "MODEL"
         raise ServerNotReadyError(
             f"{model} is a draft model, which nobody can talk to: agentkit serve {served} --draft"
         )
-    if re.fullmatch(r"gemma-4-(?:e2b|e4b|12b|26b-a4b|31b)", name) and config is None:
+    if _BASE.fullmatch(name) and config is None:
+        named = re.match(rf"(?:.*/)?{_SIZED}", model, re.IGNORECASE)
         raise ServerNotReadyError(
-            f"{model} is a base model: it was taught no turns and no tools; serve {model}-it"
+            f"{model} is a base model: it was taught no turns and no tools; serve "
+            f"{named[0] if named else model}-it"
         )
-    heads = (config or {}).get("num_attention_heads") or _HEADS.get(profile.name, 0)
+    heads = text_config(config).get("num_attention_heads")
+    heads = heads if isinstance(heads, int) else _HEADS.get(profile.name, 0)
     if heads and options.gpus > 1 and (heads % options.gpus or options.gpus & (options.gpus - 1)):
-        fitting = ", ".join(str(n) for n in (1, 2, 4, 8) if not heads % n)
+        fitting = ", ".join(str(n) for n in (1, 2, 4, 8, 16, 32) if not heads % n)
         raise ServerNotReadyError(
             f"{options.gpus} GPUs cannot share {profile.name}: its {heads} heads are shared evenly "
             f"by {fitting}; more GPUs serve replicas"
         )
-    size = _WEIGHTS_GB.get(profile.name)
+    size = _gigabytes(model, profile)
     if options.memory and size and not options.cpu:
-        needed = size * _format_of(model)[0] / 16 / options.gpus
+        needed = size / options.gpus
         if needed > _FILLED * options.memory:
             raise ServerNotReadyError(
                 f"{model} takes some {needed:.0f} GB on each of {options.gpus} GPUs, which have "
                 f"{options.memory:.0f} GB: take a quantised form (w4a16, FP8), a smaller size or "
                 "more GPUs (--gpus)"
             )
+
+
+def _is_gemma4(model: str, config: JsonObject | None, options: ServeOptions) -> bool | None:
+    """Whether it is one, by its config and else by its names; None if nothing tells."""
+    kind = (config or {}).get("model_type")
+    if isinstance(kind, str):
+        return kind.startswith("gemma4")
+    return is_gemma4([model, options.served_name or ""])
+
+
+def _gigabytes(model: str, profile: Profile) -> float | None:
+    """The size of the weights: of the files in a folder, else by the names; None if unknown."""
+    for pattern in ("*.safetensors", "*.gguf", "*.bin"):
+        if weights := sum(file.stat().st_size for file in Path(model).glob(pattern)):
+            return weights / 1e9
+    size = _WEIGHTS_GB.get(profile.name)
+    return size * _format_of(model)[0] / 16 if size else None
+
+
+def _has_template(folder: Path) -> bool:
+    """Whether a checkpoint has a chat template, in any of the places where vLLM looks."""
+    if any((folder / name).is_file() for name in ("chat_template.jinja", "chat_template.json")):
+        return True
+    with suppress(OSError):
+        return b'"chat_template"' in (folder / "tokenizer_config.json").read_bytes()
+    return False
 
 
 def _supported(
@@ -375,6 +426,7 @@ class _ModelFlags:
     model: str
     profile: Profile
     options: ServeOptions
+    config: JsonObject | None = None
     flags: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     unverified: list[str] = field(default_factory=list)
@@ -384,7 +436,12 @@ class _ModelFlags:
         useful = -(-(self.profile.compaction_point + _ROOM) // _ROOM) * _ROOM
         window = self.options.window or min(self.profile.context_window, useful)
         self.flags += ["--max-model-len", str(window)]
-        if self.profile is GENERIC:
+        if _is_gemma4(self.model, self.config, self.options) is None:
+            self.notes.append(
+                f"nothing says that {self.model} is a Gemma 4, whose parsers these are: this is a "
+                "guess, the window too"
+            )
+        elif self.profile is GENERIC:
             self.notes.append("the name does not say which Gemma 4 this is: the window is a guess")
         if window > self.profile.context_window:
             made_for = f"{self.profile.name} was made for {self.profile.context_window:,} tokens"
@@ -408,6 +465,9 @@ class _ModelFlags:
 
     def speculation(self) -> None:
         if self.profile.name not in _WEIGHTS_GB or self.options.cpu:
+            if self.options.draft:
+                lacks = "on a GPU only" if self.options.cpu else "only for a size that is known"
+                self.notes.append(f"--draft is left out: a draft model is used {lacks}")
             return
         if not self.options.draft:
             self.notes.append(
@@ -435,6 +495,10 @@ class _ModelFlags:
         if bits < 16:
             self.flags += flags
             self.unverified.append(f"the quantised format in the name ({bits} bits a weight)")
+        elif "quantization_config" in (self.config or {}):
+            self.unverified.append("the quantised format of the checkpoint")
+        if _OTHER_PROGRAM.search(self.model.lower()):
+            self.notes.append("weights for MLX or ExLlama are none that vLLM reads")
         if "nvfp4" in self.model.lower():
             self.notes.append("NVFP4 needs a Blackwell GPU (B200, RTX 50, GB10)")
         self.flags += ["--gpu-memory-utilization", "0.90", "--async-scheduling"]
@@ -446,8 +510,8 @@ class _ModelFlags:
         self.unverified.append(
             f"{self.profile.name} on a GPU (tests serve a tiny Gemma 4 on the CPU)"
         )
-        if size := _WEIGHTS_GB.get(self.profile.name):
-            share = size * bits // 16 // self.options.gpus
+        if size := _gigabytes(self.model, self.profile):
+            share = math.ceil(size / self.options.gpus)
             self.notes.append(
                 f"about {share} GB of weights on each GPU, and the KV cache beside them"
             )
@@ -455,7 +519,13 @@ class _ModelFlags:
     def template(self) -> None:
         if self.options.chat_template is not None:
             self.flags += ["--chat-template", str(self.options.chat_template)]
-        elif not self.model.startswith("google/") and not Path(self.model).is_dir():
+        elif Path(self.model).is_dir():
+            if not _has_template(Path(self.model)):
+                self.notes.append(
+                    "the folder has no chat template, so every chat will be refused: it holds a "
+                    "base model, or was not copied whole; --chat-template FILE gives one"
+                )
+        elif not self.model.startswith("google/"):
             self.notes.append(
                 "re-uploads often carry an old chat template (vllm#39885): the doctor tells, and "
                 "--chat-template FILE with the newest of google/gemma-4-*-it mends it"

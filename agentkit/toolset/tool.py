@@ -447,7 +447,7 @@ def _waits_for_receiver(function: Any) -> bool:
 def finish(function: Callable[[], Any], context: ToolContext[Any]) -> Any:
     """The value of a sync callable; an awaitable where it turns out to be async after all."""
     value = function()
-    if inspect.isasyncgen(value):
+    if inspect.isasyncgen(value) or inspect.isawaitable(value):
         return finish_async(lambda: value, context)
     if not inspect.isgenerator(value):
         return value
@@ -464,10 +464,12 @@ def finish(function: Callable[[], Any], context: ToolContext[Any]) -> Any:
 
 
 async def finish_async(function: Callable[[], Any], context: ToolContext[Any]) -> Any:
-    """The value of an async callable: awaited, or its parts joined."""
+    """The value of an async callable: awaited, also where it forgot to, or its parts joined."""
     value = function()
+    while inspect.isawaitable(value):
+        value = await value
     if not inspect.isasyncgen(value):
-        return await value
+        return value
     parts: list[Any] = []
     async for part in value:
         parts.append(part)

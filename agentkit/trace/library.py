@@ -85,7 +85,7 @@ def runs_directory() -> Path | None:
     if chosen == "off":
         return None
     if chosen:
-        return Path(chosen)
+        return Path(os.path.expanduser(chosen))
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(state) / "agentkit" / "runs"
 
@@ -102,8 +102,8 @@ class RunFiles:
         directory: The folder of the files, which is made when the first run begins.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, directory: str | Path) -> None:
+        self._directory = Path(directory)
         self._open: dict[str, tuple[FileIO, Values]] = {}
 
     def path(self, run_id: str) -> Path:

@@ -18,7 +18,7 @@ from pydantic_core import to_json
 
 from agentkit.errors import ModelProtocolError, ModelResponseTooLargeError, ModelUnreadableError
 from agentkit.events import ModelEvent, ReasoningDelta, TextDelta, ToolCallDelta
-from agentkit.exact import InexactError, read_exact
+from agentkit.exact import InexactError, read_exact, unfenced
 from agentkit.gemma4.tokens import CALL_OPEN, CHANNEL_OPEN, STOP_IDS, THOUGHT
 from agentkit.messages import (
     AssistantMessage,
@@ -28,7 +28,7 @@ from agentkit.messages import (
     ToolCall,
     Usage,
 )
-from agentkit.stream import DONE, MAX_RESPONSE_BYTES, read_json
+from agentkit.stream import DONE, MAX_RESPONSE_BYTES, Pieces, read_json
 from agentkit.wire.server import ANY_SERVER, Refusals, error_in
 
 
@@ -46,8 +46,8 @@ class Reply:
         prompt_token_ids: What the model was sent, where the server returns it.
     """
 
-    text: list[str] = field(default_factory=list)
-    reasoning: list[str] = field(default_factory=list)
+    text: Pieces = field(default_factory=Pieces)
+    reasoning: Pieces = field(default_factory=Pieces)
     calls: list[CallPieces] = field(default_factory=list)
     finish: str | None = None
     usage: Usage | None = None
@@ -72,16 +72,14 @@ class CallPieces:
         index: Where the server says that it stands; None where it does not say.
         id: The server's name for it; empty where it gives none.
         name: The tool's.
-        arguments: The pieces of its JSON text.
-        size: Characters of them.
+        arguments: Its JSON text.
         doubtful: Its name may be a piece of one.
     """
 
     index: int | None
     id: str = ""
     name: str = ""
-    arguments: list[str] = field(default_factory=list)
-    size: int = 0
+    arguments: Pieces = field(default_factory=Pieces)
     doubtful: bool = False
 
     @property
@@ -90,9 +88,9 @@ class CallPieces:
 
         Very long ones are not looked at: it would have to be done at each further chunk.
         """
-        if self.size > _LONGEST_LOOKED_AT or not self.arguments:
+        if self.arguments.size > _LONGEST_LOOKED_AT:
             return False
-        text = "".join(self.arguments)
+        text = str(self.arguments)
         if not text.rstrip().endswith("}"):
             return False
         try:
@@ -130,8 +128,6 @@ class ReplyDecoder:
         self._shown = 0  # characters of the text that were given out
         self._withheld = ""  # what follows them, as long as it could begin a call
         self._leaking = False  # a call or reasoning was seen in the text: no more of it is shown
-        # By the identity of a list of pieces: the list, and the half of a pair that comes next.
-        self._halves: dict[int, tuple[list[str], str]] = {}
         self._by_id: dict[str, int] = {}  # id of a call -> its place
         self._by_index: dict[int | None, int] = {}  # index -> the newest call there; None: of all
         self._choice: int | None = None  # the one choice that is read; none so far
@@ -208,8 +204,8 @@ class ReplyDecoder:
     def _delta(self, delta: JsonObject, events: list[ModelEvent], *, whole: bool) -> None:
         content, beside = _parts(delta.get("content") or delta.get("refusal"))
         apart = "".join(_parts(delta.get("reasoning") or delta.get("reasoning_content")))
-        reasoning = self._joined(apart or beside, self.reply.reasoning)
-        content = self._joined(content, self.reply.text)
+        reasoning = self.reply.reasoning.joined(apart or beside)
+        content = self.reply.text.joined(content)
         if reasoning:
             self._keep(reasoning, self.reply.reasoning)
             events.append(ReasoningDelta(reasoning))
@@ -250,13 +246,12 @@ class ReplyDecoder:
             self._take(len(name.encode("utf-8", "replace")))
             self.endless = self.endless or len(name) > _LONGEST_NAME
             call.name = name[:_LONGEST_NAME]
-        if call.size == 2 and arguments.strip() and "".join(call.arguments) == "{}":
-            call.arguments, call.size = [], 0  # servers begin with it before anything has come
-        arguments = self._joined(arguments, call.arguments)
-        again = call.size == len(arguments) and "".join(call.arguments) == arguments
+        if call.arguments.size == 2 and arguments.strip() and str(call.arguments) == "{}":
+            call.arguments = Pieces()  # servers begin with it before anything has come
+        arguments = call.arguments.joined(arguments)
+        again = call.arguments.size == len(arguments) and str(call.arguments) == arguments
         if not (again and call.is_whole):  # some servers end a call with all of it once more
             self._keep(arguments, call.arguments)
-            call.size += len(arguments)
         return ToolCallDelta(place, call.name, arguments)
 
     def _going_on(self, index: int | None, call_id: str, name: str, arguments: str) -> int | None:
@@ -286,26 +281,10 @@ class ReplyDecoder:
             self._by_id[call_id] = place
         return place
 
-    def _joined(self, piece: str, pieces: list[str]) -> str:
-        """A piece with the half of a surrogate pair that ended the one before it, and without one
-        of its own: servers cut between the two. A half that stays alone is U+FFFD.
-        """
-        _, half = self._halves.pop(id(pieces), (pieces, ""))
-        if piece.isascii() and not half:
-            return piece
-        piece = half + piece
-        if "\ud800" <= piece[-1:] <= "\udbff":
-            self._halves[id(pieces)] = (pieces, piece[-1])
-            piece = piece[:-1]
-        return piece.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-    def _keep(self, piece: str, pieces: list[str]) -> None:
-        """Adds a piece of text; many small ones become one, since each takes 50 bytes by itself."""
+    def _keep(self, piece: str, text: Pieces) -> None:
         if piece:
             self._take(len(piece) if piece.isascii() else len(piece.encode("utf-8", "replace")))
-            pieces.append(piece)
-            if len(pieces) >= _MOST_PIECES:
-                pieces[:] = ["".join(pieces)]
+            text.add(piece)
 
     def _take(self, size: int) -> None:
         self._left -= size
@@ -380,18 +359,16 @@ class ReplyDecoder:
             raise ModelProtocolError("the reply ended without a finish reason: it was cut")
         if _meaning(reply.finish) == "given up":
             raise ModelProtocolError(f"the server gave the reply up ({reply.finish})")
-        for pieces, _ in self._halves.values():
-            pieces.append("\ufffd")
-        self._halves.clear()
+        for text in (reply.text, reply.reasoning, *(call.arguments for call in reply.calls)):
+            text.end()
         calls = tuple(
             self._finished(call, f"call_{number}")
             for number, call in enumerate(self._ordered_calls(), first_call)
         )
-        text = "".join(reply.text)
         message = AssistantMessage(
-            content=None if calls else text,
+            content=None if calls else str(reply.text),
             tool_calls=calls,
-            reasoning="".join(reply.reasoning) or None,
+            reasoning=str(reply.reasoning) or None,
         )
         return ModelResponse(message, self.finish_reason(bool(calls)), reply.usage or Usage())
 
@@ -407,7 +384,7 @@ class ReplyDecoder:
 
     @staticmethod
     def _finished(call: CallPieces, call_id: str) -> ToolCall:
-        arguments = "".join(call.arguments)
+        arguments = str(call.arguments)
         if call.doubtful:
             return ToolCall(call_id, call.name, malformed=f"{call.name} {arguments}")
         return read_call(call_id, call.name, arguments)
@@ -435,9 +412,7 @@ def read_call(call_id: str, name: str, arguments: str) -> ToolCall:
     One code fence and one further layer of JSON are taken off, since both are certain. Broken
     JSON is never completed: what a guess makes of a cut call mostly is another call.
     """
-    text = arguments.strip()
-    if fenced := _FENCE.fullmatch(text):
-        text = fenced[1].strip()
+    text = unfenced(arguments)
     if not text:
         return ToolCall(call_id, name)
     try:
@@ -451,7 +426,6 @@ def read_call(call_id: str, name: str, arguments: str) -> ToolCall:
     return ToolCall(call_id, name, malformed=arguments)
 
 
-_FENCE = re.compile(r"```[a-z]*\n(.*)\n?```", re.DOTALL)
 _LEAKS = (CALL_OPEN, CHANNEL_OPEN)
 
 
@@ -465,7 +439,6 @@ _ARGUMENTS: Final = ("arguments", "parameters", "input", "args")
 """What the arguments of a call are called, by the protocol first."""
 
 _ID_BYTES, _CALL_BYTES = 8, 512  # what a token id, and a call without its text, take
-_MOST_PIECES = 4_096
 _LONGEST_LOOKED_AT: Final = 65_536  # characters
 _LONGEST_NAME = 1_000  # characters; a server takes 64
 

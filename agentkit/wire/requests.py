@@ -53,10 +53,16 @@ class MessageEncoder:
         self._known: OrderedDict[tuple[int, bool], tuple[Message, bytes]] = OrderedDict()
         self._newest = _Encoded((), (), -1)
 
-    def encode(self, messages: Sequence[Message]) -> bytes:
-        """The `messages` array as JSON text."""
+    def encode(self, messages: Sequence[Message], without: Collection[str] = ()) -> bytes:
+        """The `messages` array as JSON text.
+
+        Args:
+            messages: A whole conversation.
+            without: Fields that the server does not take, out of `OPTIONAL`.
+        """
         newest = self._newest  # once: another thread may replace it
-        known = newest.known(messages)
+        reasoned = "reasoning" not in without
+        known = newest.known(messages) if newest.reasoned == reasoned else 0
         added = messages[known:]
         user = max((i for i, m in enumerate(added, known) if m.role == "user"), default=-1)
         if user >= 0:  # reasoning before what a user says is dropped from there on
@@ -65,9 +71,12 @@ class MessageEncoder:
             last_user = newest.last_user if known else -1
         texts = (
             *newest.texts[:known],
-            *(self._one(m, keep_reasoning=i > last_user) for i, m in enumerate(added, known)),
+            *(
+                self._one(m, keep_reasoning=reasoned and i > last_user)
+                for i, m in enumerate(added, known)
+            ),
         )
-        self._newest = _Encoded(tuple(messages), texts, last_user)
+        self._newest = _Encoded(tuple(messages), texts, last_user, reasoned)
         return b"[" + b",".join(texts) + b"]"
 
     def opening(self, messages: Sequence[Message]) -> bytes:
@@ -95,6 +104,7 @@ class _Encoded:
     messages: tuple[Message, ...]
     texts: tuple[bytes, ...]
     last_user: int
+    reasoned: bool = True
 
     def known(self, messages: Sequence[Message]) -> int:
         """How many messages of another history begin it, if all of these do."""
@@ -183,7 +193,13 @@ def encode_request(
         "model": model,
         "return_token_ids": True,
         **_settings(request.settings),
-        **_tools(declarations, request.tool_choice, gemma=gemma, strict=strict),
+        **_tools(
+            declarations,
+            request.tool_choice,
+            gemma=gemma,
+            strict=strict and "strict" not in without,
+            bans="tool_choice" not in without,
+        ),
     }
     if gemma:
         # Sent always: `--override-generation-config` makes a server forget them (vllm#45591).
@@ -193,7 +209,7 @@ def encode_request(
     body |= held or {}
     if "max_tokens" in without and "max_tokens" in body:
         body["max_completion_tokens"] = body["max_tokens"]
-    for name in without:
+    for name in _OF_THE_BODY.intersection(without):
         body.pop(name, None)
     for name, value in request.settings.extra_body.items():
         joined = name in _JOINED and isinstance(value, Mapping)
@@ -231,8 +247,14 @@ OPTIONAL: Final[Mapping[str, str]] = {
     "top_k": "sampling is not cut to the likeliest tokens",
     "seed": "replies are not the same each time",
     "max_tokens": "the bound is sent as `max_completion_tokens`",
+    "reasoning": "what the model thought before a call is not shown to it again",
+    "tool_choice": "a reply that must hold no call may hold one, and is asked for again",
 }
-"""Fields that a server may refuse without a reply being lost, each with what is lost then."""
+"""Fields that a server may refuse without a reply being lost, each with what is lost then. A
+`tool_choice` that forces a call is not left out: `find_control` finds another way."""
+
+_OF_THE_BODY: Final = OPTIONAL.keys() - {"strict", "reasoning", "tool_choice"}
+"""Those that are members of the body itself, whatever it asks for."""
 
 _JOINED = frozenset({"chat_template_kwargs", "logit_bias", "stream_options"})
 """Objects in which we write one field and a caller may write another."""
@@ -254,7 +276,12 @@ def _settings(settings: ModelSettings) -> JsonObject:
 
 
 def _tools(
-    declarations: Sequence[JsonObject], choice: ToolChoice, *, gemma: bool, strict: bool
+    declarations: Sequence[JsonObject],
+    choice: ToolChoice,
+    *,
+    gemma: bool,
+    strict: bool,
+    bans: bool,
 ) -> JsonObject:
     """`tools` is never an empty list: vLLM answers 400 to that."""
     if not declarations:
@@ -265,7 +292,8 @@ def _tools(
     if choice.mode == "none":
         # The tools stay in the prompt, whose prefix is cached. vLLM would swallow a call made all
         # the same and leave an empty answer, so the token that begins one is banned.
-        body["tool_choice"] = "none"
+        if bans:
+            body["tool_choice"] = "none"
         if gemma:
             body["logit_bias"] = {str(IDS[CALL_OPEN]): -100.0}
     return body

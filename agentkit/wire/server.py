@@ -27,6 +27,7 @@ from agentkit.errors import (
 )
 from agentkit.messages import JsonObject
 from agentkit.stream import read_json
+from agentkit.wording import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,9 @@ def _card(listed: object) -> JsonObject | None:
     card = listed if isinstance(listed, dict) else {"id": listed}
     names = (card.get(key) for key in ("id", "model", "name"))
     name = next((name for name in names if name and isinstance(name, str)), None)
-    return None if name is None else {**card, "id": name}
+    if name is None or any("\ud800" <= each <= "\udfff" for each in name):  # no request can hold it
+        return None
+    return {**card, "id": name}
 
 
 _WINDOW_NAMES: Final = (
@@ -202,9 +205,14 @@ def read_tokens(answer: JsonObject) -> list[int]:
     """
     tokens = answer.get("tokens")
     # Empty means so only where it is counted too: llama.cpp answers so to what it does not read.
-    if isinstance(tokens, list) and (tokens or answer.get("count") == 0):
+    counted = tokens or answer.get("count") == 0
+    if isinstance(tokens, list) and counted and all(map(_is_id, tokens)):
         return tokens
     raise ModelProtocolError(f"/tokenize answered without token ids: {str(answer)[:200]}")
+
+
+def _is_id(token: object) -> bool:
+    return type(token) is int and token >= 0
 
 
 def read_special_tokens(answer: JsonObject) -> list[str]:
@@ -276,13 +284,30 @@ _OVERFLOWS: Final = re.compile(
 """The prompt does not fit, in the words of each server."""
 
 _UNKNOWN: Final = re.compile(
-    r"unexpected|unrecogni[sz]ed|unknown|unsupported|not support|does ?n[o']t support|not permitted"
-    r"|not allowed|forbidden|extra (?:input|field|propert|argument)|additional propert",
+    r"(?:unexpected|unsupported)(?! (?:type|value))|unrecogni[sz]ed|unknown|not support"
+    r"|not permitted|does ?n[o']t (?:support|exist)|not (?:allowed|available|implemented"
+    r"|recogni[sz]ed)|no such|cannot find|disabled|forbidden|additional propert"
+    r"|extra (?:input|field|propert|argument)",
     re.IGNORECASE,
 )
 """A field of the request is refused, whatever it holds: `transformers serve` ("Unexpected fields in
 the request"), pydantic ("Extra inputs are not permitted"), OpenAI ("Unrecognized request argument
 supplied", "Unknown parameter"), LiteLLM ("does not support parameters"), TGI ("unknown field")."""
+
+_ASIDE: Final = re.compile(
+    r"\bdid you mean\b.*"
+    r"|(?<!not )(?<!not a )(?<!n't )\b(?:accepted|allowed|available|expected|known|permitted"
+    r"|possible|supported|valid)\b[\w\s]{0,20}(?::|\bone of\b|\bare\b)(?:(?![.;](?:\s|$)).)*"
+    r"|\{\s*['\"]\w+['\"]\s*:.*",
+    re.IGNORECASE | re.DOTALL,
+)
+"""What a refusal says of other fields: which there are, as Rust's serde does ("expected one of
+`messages`, `max_tokens`") and Jackson ("12 known properties"), or the whole request."""
+
+_UNASKED: Final = frozenset(
+    {"return_token_ids", "stop_token_ids", "chat_template_kwargs", "stream_options", "logit_bias"}
+)
+"""Fields of which we write the value: what names them refuses them, in whatever words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,16 +410,19 @@ def unknown_fields(message: str, sent: Collection[str]) -> frozenset[str]:
         message: The server's words.
         sent: Names of fields that the request holds and can do without.
     """
-    if not _UNKNOWN.search(message):
-        return frozenset()
-    return frozenset(
-        name for name in sent if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", message)
+    message = _ASIDE.sub(" ", message)
+    possible = sent if _UNKNOWN.search(message) else _UNASKED.intersection(sent)
+    return frozenset(  # of `max_tokens > 4096` the value is refused
+        name for name in possible if re.search(rf"(?<![\w-]){name}(?![\w-])(?!\s?[=<>])", message)
     )
 
 
 def words_of(value: Any) -> str:
-    """The server's words, at most 500 characters, whatever shape they come in."""
-    return " ".join(_sentence(_json_or_text(value)).split())[:_LONGEST] or "no message"
+    """The server's words, at most 500 characters, whatever shape they come in; nothing of them can
+    control the terminal that shows them.
+    """
+    words = " ".join(_sentence(_json_or_text(value)).split())
+    return printable(words[:_LONGEST]) or "no message"
 
 
 def _json_or_text(value: Any) -> Any:

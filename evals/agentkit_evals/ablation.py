@@ -1,4 +1,4 @@
-"""What parts of agentkit are worth: runs with one of them off, each against the run with all on."""
+"""What parts of agentkit are worth: runs with one part off, compared with the run with all on."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 
 from rich.table import Table
 
+from agentkit.wording import printable
 from agentkit_evals.compare import (
     Comparison,
     Measure,
-    compare,
+    comparisons,
     invalid_calls,
     passed_trials,
-    shared_cases,
 )
 from agentkit_evals.parts import Ablation
 from agentkit_evals.report import Report, report
@@ -27,15 +27,17 @@ class Arm:
     """One run of an ablation.
 
     Attributes:
-        off: What is switched off; None for the run with all on.
-        run: Its name.
-        score: pass^1, where a trial has a verdict.
-        invalid: Share of calls that were invalid, where there were calls.
-        seconds: What a trial takes, on average.
-        tokens: What the model writes in a trial, on average.
+        off: The part that is switched off; None for the run with all on.
+        run: The name of the run.
+        score: pass^1; None if no trial has a verdict.
+        invalid: The share of invalid calls; None without calls.
+        seconds: Seconds of a trial, on average.
+        tokens: Tokens that the model writes in a trial, on average.
         lost: Trials without a verdict.
-        score_change: Against all on; None for that one, and where no case has a verdict in both.
-        invalid_change: The same of the share of invalid calls, over cases with calls in both.
+        score_change: The scores compared with those of all on; None for all on itself, and if no
+            case has a verdict in both runs.
+        invalid_change: The shares of invalid calls compared likewise, over cases with calls in
+            both runs.
     """
 
     off: Ablation | None
@@ -51,7 +53,7 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Ablated:
-    """All runs of an ablation, the one with all on first."""
+    """All runs of an ablation, with all on as the first."""
 
     suite: str
     model: str
@@ -79,11 +81,9 @@ def ablated(all_on: Store, off: Mapping[Ablation, Store]) -> Ablated:
 def _changes(
     all_on: Store, off: Mapping[Ablation, Store], measure: Measure
 ) -> dict[Ablation, Comparison]:
-    known: dict[Ablation, Store] = {
-        part: s for part, s in off.items() if shared_cases(all_on, s, measure)
-    }
-    found = compare(all_on, *known.values(), measure=measure)
-    return dict(zip(known, found, strict=True))
+    """The comparisons by the part that is off, without runs that share no case with all on."""
+    found = comparisons(all_on, list(off.values()), measure)
+    return {part: found[position] for position, part in enumerate(off) if position in found}
 
 
 def _arm(
@@ -107,17 +107,18 @@ def _arm(
     )
 
 
-# --- shown -------------------------------------------------------------------------------------
+# --- output ------------------------------------------------------------------------------------
 
 
 def ablation_json(found: Ablated) -> str:
-    """The comparison as JSON text."""
+    """The ablation as JSON text."""
     return json.dumps(asdict(found), indent=2, ensure_ascii=False)
 
 
 def ablation_table(found: Ablated) -> Table:
     """A table for a terminal, with a line for each run."""
-    table = Table(box=None, pad_edge=False, title=f"{found.suite}  {found.model}")
+    title = printable(f"{found.suite}  {found.model}")
+    table = Table(box=None, pad_edge=False, title=title)
     table.add_column("off", no_wrap=True)
     for heading in _HEADINGS:
         table.add_column(heading)

@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 from rich.table import Table
 from rich.text import Text
 
+from agentkit.wording import printable
 from agentkit_evals.core import EvalError, TrialResult, by_case
 from agentkit_evals.manifest import RunManifest
 from agentkit_evals.stats import Interval, detectable, difference, holm, sign_flip
@@ -84,17 +85,30 @@ def compare(first: Store, *others: Store, measure: Measure = passed_trials) -> l
     Raises:
         EvalError: They are runs of different suites or data, or share no case; scipy is missing.
     """
-    found = [_compared(first, other, measure) for other in others]
-    chances = holm([one.p for one in found])
-    return [
-        replace(one, adjusted=chance, winner=_better(one) if chance < _SURE else None)
-        for one, chance in zip(found, chances, strict=True)
-    ]
+    found = comparisons(first, others, measure)
+    if len(found) < len(others):
+        raise EvalError("these runs have no case in common with a verdict in both")
+    return list(found.values())
 
 
-def shared_cases(first: Store, second: Store, measure: Measure = passed_trials) -> int:
-    """The number of cases on which two runs can be compared."""
-    return len(_shares(first, measure).keys() & _shares(second, measure).keys())
+def comparisons(
+    first: Store, others: Sequence[Store], measure: Measure = passed_trials
+) -> dict[int, Comparison]:
+    """As `compare`, by the position of the other run; one that shares no case has no comparison.
+
+    Raises:
+        EvalError: They are runs of different suites or data; scipy is missing.
+    """
+    base = _Measured.of(first, measure)
+    found: dict[int, Comparison] = {}
+    for position, other in enumerate(others):
+        if (one := _compared(base, _Measured.of(other, measure))) is not None:
+            found[position] = one
+    chances = holm([one.p for one in found.values()])
+    return {
+        position: replace(one, adjusted=chance, winner=_better(one) if chance < _SURE else None)
+        for (position, one), chance in zip(found.items(), chances, strict=True)
+    }
 
 
 def _better(one: Comparison) -> Literal["first", "second"]:
@@ -112,25 +126,43 @@ def _unlike(first: RunManifest, second: RunManifest) -> str:
     return f"between them {first.suite} has changed in {', '.join(changed)}; run the older one anew"
 
 
-def _compared(first: Store, second: Store, measure: Measure) -> Comparison:
-    manifests = first.manifest(), second.manifest()
-    if unlike := _unlike(*manifests):
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """A run with the measure of each case that has a verdict."""
+
+    name: str
+    manifest: RunManifest
+    shares: Mapping[str, Fraction]
+
+    @staticmethod
+    def of(store: Store, measure: Measure) -> _Measured:
+        graded = [result for result in store.results().values() if result.status == "graded"]
+        measured = {case: measure(results) for case, results in by_case(graded).items()}
+        shares = {case: share for case, share in measured.items() if share is not None}
+        return _Measured(store.folder.name, store.manifest(), shares)
+
+    def mean(self, cases: Sequence[str]) -> float:
+        return float(mean(self.shares[case] for case in cases))
+
+
+def _compared(first: _Measured, second: _Measured) -> Comparison | None:
+    """The second run compared with the first; None if they share no case."""
+    if unlike := _unlike(first.manifest, second.manifest):
         raise EvalError(f"these runs cannot be compared: {unlike}")
-    shares = _shares(first, measure), _shares(second, measure)
-    both = sorted(shares[0].keys() & shares[1].keys())
+    both = sorted(first.shares.keys() & second.shares.keys())
     if not both:
-        raise EvalError("these runs have no case in common with a verdict in both")
-    differences = {case: shares[1][case] - shares[0][case] for case in both}
+        return None
+    differences = {case: second.shares[case] - first.shares[case] for case in both}
     gained = [case for case, much in differences.items() if much > 0]
     lost = [case for case, much in differences.items() if much < 0]
     p = sign_flip(list(differences.values()))
     return Comparison(
-        suite=manifests[0].suite,
-        runs=(first.folder.name, second.folder.name),
-        models=(manifests[0].subject.label, manifests[1].subject.label),
+        suite=first.manifest.suite,
+        runs=(first.name, second.name),
+        models=(first.manifest.subject.label, second.manifest.subject.label),
         cases=len(both),
-        left_out=len(shares[0].keys() ^ shares[1].keys()),
-        scores=(_mean(shares[0], both), _mean(shares[1], both)),
+        left_out=len(first.shares.keys() ^ second.shares.keys()),
+        scores=(first.mean(both), second.mean(both)),
         difference=difference([float(much) for much in differences.values()]),
         p=p,
         adjusted=p,
@@ -139,17 +171,6 @@ def _compared(first: Store, second: Store, measure: Measure) -> Comparison:
         lost=lost,
         winner=None,
     )
-
-
-def _mean(shares: Mapping[str, Fraction], cases: Sequence[str]) -> float:
-    return float(mean(shares[case] for case in cases))
-
-
-def _shares(store: Store, measure: Measure) -> dict[str, Fraction]:
-    """The measure of each case that has a verdict."""
-    graded = [result for result in store.results().values() if result.status == "graded"]
-    measured = {case: measure(results) for case, results in by_case(graded).items()}
-    return {case: share for case, share in measured.items() if share is not None}
 
 
 # --- output ------------------------------------------------------------------------------------
@@ -162,14 +183,15 @@ def comparison_json(found: Sequence[Comparison]) -> str:
 
 def comparison_table(found: Sequence[Comparison]) -> Table:
     """The comparisons as a table for a terminal."""
-    table = Table(box=None, pad_edge=False, show_header=False, title=found[0].suite)
+    title = printable(found[0].suite)
+    table = Table(box=None, pad_edge=False, show_header=False, title=title)
     table.add_column(no_wrap=True)
     table.add_column(ratio=1)
     for number, one in enumerate(found):
         if number:
             table.add_row("", "")
         for name, text in _rows(one, several=len(found) > 1):
-            table.add_row(name, Text(text))
+            table.add_row(name, Text(printable(text)))
     return table
 
 

@@ -143,7 +143,7 @@ class CallRecord:
         name: The tool, after repair.
         arguments: The arguments as the model wrote them.
         kind: How the call ended.
-        fits: Whether the arguments, as they were written, obey the tool's schema.
+        fits: Whether the call, as it was written, names a tool and obeys its schema.
     """
 
     name: str
@@ -153,7 +153,7 @@ class CallRecord:
 
     @property
     def invalid(self) -> bool:
-        """Whether the call named no tool, or its arguments did not fit."""
+        """Whether the call, as it was written, named no tool or did not fit its schema."""
         return not self.fits or self.kind in ("unknown_tool", "invalid_arguments")
 
 
@@ -167,7 +167,7 @@ class TurnRecord:
         steps: Model calls.
         usage: Tokens.
         calls: The calls, in the model's order.
-        repairs: Calls whose name or arguments agentkit repaired.
+        repairs: Calls whose name agentkit repaired, or that it asked for again.
         retries: Model calls that were made again.
         new_conversation: See `Turn`.
         said_by: See `Turn`.

@@ -1,8 +1,8 @@
 """A run for other programs: a table of its trials, and a log that Inspect's viewer opens.
 
-Inspect's format is that of its `EvalLog` (inspect-ai 0.3.285, version 2 of the log, as JSON). What
-has no place in it (invalid calls, repairs) is in each sample's metadata, and trials without a
-verdict are samples with an error, which Inspect counts in no score either.
+The format of the log is Inspect's `EvalLog` (inspect-ai 0.3.285, version 2 of the log, as JSON).
+Numbers that it has no field for (invalid calls, repairs) are in the metadata of each sample. A
+trial without a verdict is a sample with an error, which Inspect counts in no score either.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, Final
 
 from pydantic_core import to_jsonable_python
 
@@ -39,9 +39,9 @@ from agentkit_evals.store import Store
 
 
 def csv_of(store: Store, prices: Prices | None = None) -> str:
-    """A line for each trial, sorted, below a line of names (RFC 4180).
+    """The trials as CSV (RFC 4180): a line of column names, and a line for each trial, sorted.
 
-    Text that a spreadsheet would take for a formula has an apostrophe before it.
+    Text that a spreadsheet would take for a formula gets an apostrophe in front.
 
     Args:
         store: The run.
@@ -51,12 +51,15 @@ def csv_of(store: Store, prices: Prices | None = None) -> str:
         EvalError: There is no such run.
     """
     seen = Seen.of(store)
-    rows = [_row(seen, result, prices) for result in seen]
     file = io.StringIO()
-    writer = csv.DictWriter(file, list(rows[0]) if rows else ["case"])
+    writer = csv.DictWriter(file, list(_row(seen, _NO_TRIAL, prices)))
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(_row(seen, result, prices) for result in seen)
     return file.getvalue()
+
+
+_NO_TRIAL: Final = TrialResult("", 0, "infrastructure")
+"""Its row gives the names of the columns, which a run without any result has too."""
 
 
 def _row(seen: Seen, result: TrialResult, prices: Prices | None) -> dict[str, object]:
@@ -106,8 +109,8 @@ class InspectLog:
     """A log file of Inspect.
 
     Attributes:
-        name: Name of the file; Inspect finds those that begin with a moment.
-        text: JSON of an `EvalLog`.
+        name: Name of the file. It begins with a time, by which Inspect finds it.
+        text: An `EvalLog` as JSON.
     """
 
     name: str
@@ -124,6 +127,7 @@ def inspect_log(store: Store) -> InspectLog:
     manifest, found = seen.manifest, seen.report
     began = _changed(store.folder / "manifest.json")
     ended = max((_changed(file) for file in store.folder.glob("trials/*.jsonl")), default=began)
+    used = sum((result.transcript.usage for result in seen), Usage())  # as Inspect: of all samples
     about = {**manifest.about, **manifest.made_of, "agentkit": manifest.agentkit}
     body: JsonObject = {
         "version": 2,
@@ -154,28 +158,28 @@ def inspect_log(store: Store) -> InspectLog:
         "stats": {
             "started_at": began.isoformat(timespec="seconds"),
             "completed_at": max(began, ended).isoformat(timespec="seconds"),
-            "model_usage": {found.model: _usage(found.usage)},
+            "model_usage": {found.model: _usage(used)},
         },
         "samples": [_sample(seen, result) for result in seen],
     }
     plain = to_jsonable_python(body, inf_nan_mode="strings")
-    moment = began.strftime("%Y-%m-%dT%H-%M-%S+00-00")
-    name = f"{moment}_{re.sub(_UNNAMED, '-', manifest.suite)}_{seen.name}.json"
+    time = began.strftime("%Y-%m-%dT%H-%M-%S+00-00")
+    name = f"{time}_{re.sub(_UNNAMED, '-', manifest.suite)}_{seen.name}.json"
     return InspectLog(name, json.dumps(plain, ensure_ascii=False, indent=1) + "\n")
 
 
 _UNNAMED = r"[^0-9A-Za-z-]+"
-"""What has no place in the name of a task: Inspect parts moment, task and id by `_`."""
+"""Characters that are replaced in the name of a task: Inspect splits time, task and id at `_`."""
 
 
 def _changed(file: Path) -> datetime:
-    """When a file was last written."""
+    """The time at which a file was last written."""
     return datetime.fromtimestamp(file.stat().st_mtime, UTC)
 
 
 def _score(seen: Seen) -> JsonObject:
     found = seen.report
-    assert found.score is not None, "it is asked for where there is one"
+    assert found.score is not None, "only a run with a score gets here"
     values = {"accuracy": found.score.value, "low": found.score.low, "high": found.score.high}
     return {
         "name": "passed",
@@ -191,7 +195,7 @@ def _score(seen: Seen) -> JsonObject:
 def _sample(seen: Seen, result: TrialResult) -> JsonObject:
     transcript = result.transcript
     messages = list(_messages(transcript.messages))
-    said = [message for message in messages if message["role"] == "assistant"]
+    replies = [message for message in messages if message["role"] == "assistant"]
     first = next((m for m in transcript.messages if isinstance(m, UserMessage)), None)
     model = seen.report.model
     sample: JsonObject = {
@@ -202,7 +206,7 @@ def _sample(seen: Seen, result: TrialResult) -> JsonObject:
         "messages": messages,
         "output": {
             "model": model,
-            "choices": [{"message": message, "stop_reason": "stop"} for message in said[-1:]],
+            "choices": [{"message": message, "stop_reason": "stop"} for message in replies[-1:]],
             "completion": transcript.turns[-1].output if transcript.turns else "",
             "usage": _usage(transcript.usage),
         },
@@ -221,8 +225,8 @@ def _sample(seen: Seen, result: TrialResult) -> JsonObject:
         },
     }
     if result.status != "graded":
-        words = result.failure or "no verdict"
-        sample["error"] = {"message": words, "traceback": words, "traceback_ansi": words}
+        text = result.failure or "no verdict"
+        sample["error"] = {"message": text, "traceback": text, "traceback_ansi": text}
         return sample
     grade = result.grade
     sample["scores"] = {
@@ -240,11 +244,9 @@ def _messages(messages: Sequence[Message]) -> Iterator[JsonObject]:
     for number, message in enumerate(messages):
         made: dict[str, Any] = {"id": f"m{number}", "role": message.role}
         if isinstance(message, AssistantMessage):
-            thought = [{"type": "reasoning", "reasoning": message.reasoning or ""}]
-            made["content"] = [
-                *(thought if message.reasoning else []),
-                {"type": "text", "text": message.content or ""},
-            ]
+            made["content"] = [{"type": "text", "text": message.content or ""}]
+            if message.reasoning:
+                made["content"].insert(0, {"type": "reasoning", "reasoning": message.reasoning})
             made["tool_calls"] = [
                 {
                     "id": call.id,

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Final, Literal, TypeAlias
 
-from agentkit.wording import pluralize
+from agentkit.wording import pluralize, printable
 from agentkit_evals.compare import Comparison, compare
 from agentkit_evals.core import EvalError
 from agentkit_evals.report import Report, report
@@ -164,7 +164,7 @@ def gate_json(found: Gate) -> str:
 def gate_words(found: Gate) -> str:
     """A line for each bar, and one for the outcome."""
     lines = [f"{bar.outcome:9}  {bar.name}: {bar.words}" for bar in found.bars]
-    return "\n".join([*lines, f"{found.run}: {_SHOWN[found.outcome]}"])
+    return printable("\n".join([*lines, f"{found.run}: {_SHOWN[found.outcome]}"]))
 
 
 _SHOWN: Final[dict[Outcome, str]] = {

@@ -120,7 +120,7 @@ class ChildPool:
     @asynccontextmanager
     async def child(self) -> AsyncGenerator[Child]:
         """Lends a child for the length of a block; one that failed is not used again."""
-        child = self._idle.pop() if self._idle else self._make()
+        child = self._idle_child() or self._make()
         try:
             yield child
         except BaseException:
@@ -130,6 +130,14 @@ class ChildPool:
             self._idle.append(child)
         else:
             child.close()
+
+    def _idle_child(self) -> Child | None:
+        while self._idle:
+            child = self._idle.pop()
+            if child.alive:
+                return child
+            child.close()  # it died since, as when memory runs short
+        return None
 
     def close(self) -> None:
         """Ends the idle children."""

@@ -101,7 +101,7 @@ def _differing_keys(mine: Mapping[str, object], theirs: Mapping[str, object]) ->
 
 
 _NAMES: Final = {
-    "tasks_sha256": "what the users say",
+    "tasks_sha256": "the texts or limits of the tasks",
     "users_sha256": "who plays the users",
     "checks_sha256": "the checks",
     "worlds_sha256": "the worlds",
@@ -110,6 +110,7 @@ _NAMES: Final = {
     "data_sha256": "the suite's data",
     "library_sha256": "agentkit's own source",
     "agent_sha256": "the agent's source",
+    "agent_made_sha256": "the agent",
 }
 """Hash in a manifest → what it is of, in words for a person."""
 

@@ -41,13 +41,13 @@ async def run_on_ray(
     """Plays what is left of a run on Ray. Needs asyncio, as Ray does.
 
     Args:
-        manifest: What to run; the store must hold the same run or none.
+        manifest: The run; the store must hold the same run or none.
         store: A folder that all nodes see.
-        workers: Actors; each takes one processor.
-        concurrency: Trials at a time in each.
-        address: Address of a running cluster; by default one is started for as long as this takes.
-        which: Trials to play.
-        watcher: Is told of each result.
+        workers: The number of actors; each takes one processor.
+        concurrency: Trials at a time in each actor.
+        address: The address of a running cluster; default: one is started, and ended afterwards.
+        which: The trials to play.
+        watcher: Called after each result.
 
     Raises:
         EvalError: As `run_local`; or Ray is not installed.
@@ -103,7 +103,9 @@ class RayWorker:
         self._opening = asyncio.Lock()
 
     async def play(self, trial: Trial) -> TrialResult:
-        """Plays and stores a trial; its transcript stays here, since nobody reads it there."""
+        """Plays and stores a trial. The result comes without the transcript, which the driver does
+        not need.
+        """
         async with self._opening:
             if self._worker is None:
                 opened = Worker.opened(self._manifest, self._store, target=self._target)

@@ -14,9 +14,9 @@ from rich.text import Text
 
 from agentkit.messages import JsonObject, Usage
 from agentkit.policy import Prices
-from agentkit.trace import printable
-from agentkit.wording import pluralize
+from agentkit.wording import pluralize, printable
 from agentkit_evals.core import TrialResult, by_case
+from agentkit_evals.manifest import RunManifest
 from agentkit_evals.stats import Interval, pass_at_k, pass_hat_k, ratio, score
 from agentkit_evals.store import Store
 
@@ -103,9 +103,9 @@ class Report:
         repairs: Calls that agentkit repaired.
         retries: Model calls made again.
         steps: Model calls a trial, on average.
-        usage: Tokens of all trials.
+        usage: Tokens of all graded trials.
         times: How long it took.
-        cost: The cost of all trials at the given prices.
+        cost: The cost of all graded trials at the given prices.
     """
 
     suite: str
@@ -151,8 +151,26 @@ def report(store: Store, prices: Prices | None = None) -> Report:
     Raises:
         EvalError: There is no run, or scipy is missing.
     """
-    manifest = store.manifest()
-    results = list(store.results().values())
+    return report_of(store.manifest(), list(store.results().values()), floor_of(store), prices)
+
+
+def report_of(
+    manifest: RunManifest,
+    results: Sequence[TrialResult],
+    floor: Rate | None,
+    prices: Prices | None = None,
+) -> Report:
+    """The numbers of a run from what its store holds.
+
+    Args:
+        manifest: The run.
+        results: The result of each trial.
+        floor: What an agent that does nothing reaches on the same cases.
+        prices: What tokens cost.
+
+    Raises:
+        EvalError: scipy is missing.
+    """
     graded = [result for result in results if result.status == "graded"]
     lost = [result for result in results if result.status != "graded"]
     cases = by_case(graded)
@@ -176,7 +194,7 @@ def report(store: Store, prices: Prices | None = None) -> Report:
         score_at_worst=mean(map(_passed, by_case(results).values())) if results else None,
         pass_hat=_over_cases(pass_hat_k, cases.values(), manifest.trials),
         pass_at=_over_cases(pass_at_k, cases.values(), manifest.trials),
-        floor=_floor(store.floor()),
+        floor=floor,
         errors=_counted(error_of(result) for result in graded if not result.passed),
         calls=invalid.of,
         invalid_calls=invalid,
@@ -230,15 +248,18 @@ def _over_cases(
     return found
 
 
-def _floor(store: Store) -> Rate | None:
-    if not store.exists:
+def floor_of(store: Store) -> Rate | None:
+    """What an agent that does nothing reaches on the cases of a run; None if it did not play."""
+    floor = store.floor()
+    if not floor.exists:
         return None
-    graded = [result for result in store.results().values() if result.status == "graded"]
+    graded = [result for result in floor.results().values() if result.status == "graded"]
     return Rate(sum(result.passed for result in graded), len(graded))
 
 
 def _counted(names: Iterable[str]) -> dict[str, int]:
-    return dict(Counter(names).most_common())
+    """How often each name occurs: the most frequent first, equally frequent ones by name."""
+    return dict(sorted(Counter(names).items(), key=lambda item: (-item[1], item[0])))
 
 
 def error_of(result: TrialResult) -> str:
@@ -269,20 +290,20 @@ def as_json(found: Report) -> str:
 
 def as_table(found: Report) -> Table:
     """The report for a terminal."""
-    table = Table(
-        box=None, pad_edge=False, show_header=False, title=f"{found.suite}  {found.model}"
-    )
+    title = printable(f"{found.suite}  {found.model}")
+    table = Table(box=None, pad_edge=False, show_header=False, title=title)
     table.add_column(no_wrap=True)
     table.add_column(ratio=1)
     for name, text in rows_of(found):
-        table.add_row(name, Text(text))
+        table.add_row(name, Text(printable(text)))  # a check may quote what a model wrote
     return table
 
 
 def rows_of(found: Report) -> Iterable[tuple[str, str]]:
     """Yields the lines of the report: a name and a sentence."""
     missing = f", {found.missing} not played yet" if found.missing else ""
-    yield "trials", f"{found.cases} cases x {found.trials}: {found.graded} graded{missing}"
+    cases = pluralize(found.cases, "case")
+    yield "trials", f"{cases} x {found.trials}: {found.graded} graded{missing}"
     if found.score is not None:
         score = found.score
         passed = f"{found.passed} of {found.graded}"
@@ -300,7 +321,7 @@ def rows_of(found: Report) -> Iterable[tuple[str, str]]:
         kinds = ", ".join(f"{count} {name}" for name, count in found.infrastructure.items())
         yield "no verdict", f"{pluralize(lost, 'trial')} ({kinds}); with these as failures {worst}"
         for words in found.infrastructure_words.values():
-            yield "", printable(words)
+            yield "", words
     invalid = f"  [{_range(found.invalid_share)}]" if found.invalid_share is not None else ""
     yield "calls", f"{found.calls}, invalid {_rate(found.invalid_calls)}{invalid}"
     yield "over-calling", f"{_rate(found.overcalls)} turns that wanted no call"

@@ -1,4 +1,4 @@
-"""A run with all that is read of it once, for whatever shows it."""
+"""A run that is read from its store once, for the page and the exports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from agentkit_evals.core import TrialResult
 from agentkit_evals.manifest import RunManifest
-from agentkit_evals.report import Report, report, score_of
+from agentkit_evals.report import Report, floor_of, report_of, score_of
 from agentkit_evals.stats import Interval
 from agentkit_evals.store import Store
 
@@ -17,9 +17,9 @@ class Seen:
     """One run.
 
     Attributes:
-        store: Where it is.
-        manifest: What it is.
-        report: What it came to.
+        store: The store of the run.
+        manifest: The manifest of the run.
+        report: The numbers of the run.
         results: The result of each trial, sorted by case and number.
     """
 
@@ -35,11 +35,13 @@ class Seen:
         Raises:
             EvalError: There is none, or scipy is missing.
         """
-        return Seen(store, store.manifest(), report(store), dict(sorted(store.results().items())))
+        manifest, results = store.manifest(), dict(sorted(store.results().items()))
+        found = report_of(manifest, list(results.values()), floor_of(store))
+        return Seen(store, manifest, found, results)
 
     @property
     def name(self) -> str:
-        """The run's."""
+        """The name of the run."""
         return self.store.folder.name
 
     def __iter__(self) -> Iterator[TrialResult]:

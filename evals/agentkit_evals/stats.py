@@ -1,13 +1,14 @@
-"""The statistics of trials: what a score is worth, and whether two differ.
+"""The statistics of trials: how certain a score is, and whether two scores differ.
 
-In: verdicts by case. Out: intervals that hold 95 % from five cases on, whatever the cases have in
-common, and probabilities that are exact for any number of cases. Cases are what is drawn and what
-is compared, each with all its trials: the trials of one case are not independent of each other.
+In: verdicts by case. Out: intervals that hold 95 % from five cases on, however alike the trials of
+a case are, and probabilities that are exact for any number of cases. The units that are drawn and
+compared are cases, each with all its trials, since the trials of one case are not independent of
+each other.
 
-scipy does the mathematics that it has. pass^k and pass@k are written out here: pass^k is the chance
-that k tries all succeed (tau-bench, arXiv 2406.12045), pass@k that one of k does (arXiv
-2107.03374), each in its unbiased form over the trials that there are. `make soak PART=intervals`
-measures how often the intervals hold and how often chance alone makes a winner.
+pass^k is the chance that k tries all succeed (tau-bench, arXiv 2406.12045), pass@k the chance that
+at least one of k does (arXiv 2107.03374); both are in their unbiased form. scipy has the special
+functions. `make soak PART=intervals` measures how often the intervals hold, and how often chance
+alone makes a winner.
 """
 
 from __future__ import annotations
@@ -26,28 +27,29 @@ CONFIDENCE: Final = 0.95
 _TAIL: Final = (1 - CONFIDENCE) / 2
 
 _UNSEEN: Final = 0.25
-"""Cases that are added on either side when it is measured how much cases differ. With few of them,
-those that there are may all be alike by chance; the simulation says how much makes up for it."""
+"""Imagined cases with the result 0, and as many with 1, that are added when the spread of the cases
+is measured: few cases may be alike by chance alone. The number is chosen by the simulation above.
+"""
 
 _GRID: Final = 840
-"""Differences of shares are counted in parts of this at the finest, which is exact for up to eight
-trials a case; finer ones are rounded, and the test stays exact for the rounded ones."""
+"""Differences of shares are counted in units of 1/840 at the finest, which is exact for up to eight
+trials a case. Finer differences are rounded, and the test is exact for the rounded ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A value and where it lies with 95 % confidence."""
+    """A value with its 95 % confidence interval."""
 
     value: float
     low: float
     high: float
 
     def percent(self) -> str:
-        """A share for people: `62.5 % [48.1 to 75.0]`."""
+        """A share as text: `62.5 % [48.1 to 75.0]`."""
         return f"{100 * self.value:.1f} % [{100 * self.low:.1f} to {100 * self.high:.1f}]"
 
     def points(self) -> str:
-        """A difference of shares for people: `+12.5 points [-3.0 to +28.0]`."""
+        """A difference of shares as text: `+12.5 points [-3.0 to +28.0]`."""
         return f"{100 * self.value:+.1f} points [{100 * self.low:+.1f} to {100 * self.high:+.1f}]"
 
 
@@ -77,14 +79,14 @@ def _check(trials: int, passed: int, k: int) -> None:
 
 
 def score(shares: Sequence[float], trials: int) -> Interval:
-    """The mean share of passed trials over cases like these, with its interval.
+    """The mean over cases of the share of passed trials, with its interval.
 
-    The interval is Clopper and Pearson's for as many independent trials as these are worth, by how
-    much the cases differ (Korn and Graubard, Survey Methodology 24, 1998).
+    The interval is Clopper and Pearson's for an effective number of independent trials, which
+    follows from how much the cases differ (Korn and Graubard, Survey Methodology 24, 1998).
 
     Args:
         shares: The share of passed trials of each case.
-        trials: Verdicts of all these cases together.
+        trials: The number of trials of all cases together.
 
     Raises:
         ValueError: There are no cases.
@@ -97,11 +99,11 @@ def score(shares: Sequence[float], trials: int) -> Interval:
 
 
 def ratio(counts: Sequence[tuple[int, int]]) -> Interval:
-    """A share of things of which cases hold different numbers, such as invalid calls, with its
-    interval: Clopper and Pearson's, for as many independent things as these are worth.
+    """A share of things that are spread unevenly over cases, such as invalid calls among all calls,
+    with its interval, which is made as that of `score`.
 
     Args:
-        counts: For each case, how many and of how many.
+        counts: For each case, the number of things counted, and the number of all.
 
     Raises:
         ValueError: There is nothing to count.
@@ -113,43 +115,45 @@ def ratio(counts: Sequence[tuple[int, int]]) -> Interval:
         raise ValueError("there is nothing to judge by")
     share = sum(some for some, _ in counts) / total
     cases = len(counts)
-    worth = float(min(cases, total))
-    if cases > 1 and 0 < share < 1:
-        apart = math.fsum((some - share * all_) ** 2 for some, all_ in counts)
-        apart += _UNSEEN * (total / cases) ** 2 * (share**2 + (1 - share) ** 2)
-        worth = min(share * (1 - share) * total**2 * (cases - 1) / (cases * apart), total)
-        t = _scipy().stdtrit
-        worth *= (t(max(total - 1, 1), 1 - _TAIL) / t(cases - 1, 1 - _TAIL)) ** 2
-    return _clopper_pearson(share, worth)
+    if cases == 1 or share in (0.0, 1.0):
+        return _clopper_pearson(share, cases)  # nothing shows how alike the things of a case are
+    spread = math.fsum((some - share * all_) ** 2 for some, all_ in counts)
+    spread += _UNSEEN * (total / cases) ** 2 * (share**2 + (1 - share) ** 2)
+    effective = min(share * (1 - share) * total**2 * (cases - 1) / (cases * spread), total)
+    return _clopper_pearson(share, effective * _student_ratio(total, cases))
 
 
-def _clopper_pearson(mean: float, worth: float) -> Interval:
-    """The exact interval of a share, for a number of independent things that need not be whole."""
+def _clopper_pearson(mean: float, effective: float) -> Interval:
+    """The exact interval of a share of independent things, whose number need not be whole."""
     beta = _scipy().betaincinv
-    passed, failed = mean * worth, worth - mean * worth
+    passed, failed = mean * effective, effective - mean * effective
     low = beta(passed, failed + 1, _TAIL) if mean > 0 else 0.0
     high = beta(passed + 1, failed, 1 - _TAIL) if mean < 1 else 1.0
     return Interval(mean, float(low), float(high))
 
 
 def _independent(shares: Sequence[float], mean: float, trials: int) -> float:
-    """How many independent trials would say as much as these."""
+    """The number of independent trials that would be as informative as these."""
     cases = len(shares)
     if cases == trials or cases == 1 or mean in (0.0, 1.0):
-        return cases  # nothing is known of how trials of one case hang together
+        return cases  # nothing shows how alike the trials of a case are
     spread = math.fsum((share - mean) ** 2 for share in shares)
     spread += _UNSEEN * (mean**2 + (1 - mean) ** 2)
-    worth = min(mean * (1 - mean) * cases * (cases - 1) / spread, trials)
+    effective = min(mean * (1 - mean) * cases * (cases - 1) / spread, trials)
+    return effective * _student_ratio(trials, cases)
+
+
+def _student_ratio(things: int, cases: int) -> float:
+    """The factor by which a spread that is known from so few cases reduces the effective number."""
     t = _scipy().stdtrit
-    # The spread is itself known only as well as so many cases tell it.
-    return float(worth * (t(trials - 1, 1 - _TAIL) / t(cases - 1, 1 - _TAIL)) ** 2)
+    return float((t(things - 1, 1 - _TAIL) / t(cases - 1, 1 - _TAIL)) ** 2)
 
 
 def difference(values: Sequence[float]) -> Interval:
-    """The mean of one difference a case, with Student's interval.
+    """The mean of the differences of cases, with Student's interval.
 
     Args:
-        values: Between -1 and 1.
+        values: The difference of each case, between -1 and 1.
 
     Raises:
         ValueError: There are no values.
@@ -168,13 +172,14 @@ def difference(values: Sequence[float]) -> Interval:
 
 
 def sign_flip(values: Sequence[Fraction]) -> float:
-    """How likely differences at least as lopsided are if neither of two is better.
+    """The probability of a mean difference at least as large if neither of two is better.
 
-    Then each case's difference is as likely to go the other way, so all ways are counted: the exact
-    test of Fisher and Pitman for paired samples. With one trial a case it is McNemar's exact test.
+    If neither is better, the difference of each case is as likely to have the other sign. All
+    combinations of signs are counted: the exact test of Fisher and Pitman for paired samples. With
+    one trial a case it is McNemar's exact test.
 
     Args:
-        values: One difference a case.
+        values: The difference of each case.
 
     Raises:
         EvalError: scipy is missing.
@@ -184,7 +189,9 @@ def sign_flip(values: Sequence[Fraction]) -> float:
     reached = abs(sum(round(value * grid) for value in values))
     if reached == 0:
         return 1.0
-    chances = _numpy().zeros(2 * sum(steps) + 1)  # of each sum; the middle one is 0
+    chances = _numpy().zeros(
+        2 * sum(steps) + 1
+    )  # by the sum of the differences; 0 is in the middle
     chances[sum(steps)] = 1.0
     for step in steps:
         if step:
@@ -197,8 +204,8 @@ def sign_flip(values: Sequence[Fraction]) -> float:
 
 
 def holm(chances: Sequence[float]) -> list[float]:
-    """Probabilities of several comparisons, so adjusted that all of them together hold their level
-    (Holm, Scandinavian Journal of Statistics 6, 1979).
+    """The probabilities of several comparisons, adjusted for their number (Holm, Scandinavian
+    Journal of Statistics 6, 1979): an error in any of them is as rare as in a single one.
     """
     adjusted = [0.0] * len(chances)
     highest = 0.0
@@ -209,12 +216,12 @@ def holm(chances: Sequence[float]) -> list[float]:
 
 
 def detectable(cases: int, differing: float = 0.2, power: float = 0.8) -> float:
-    """The least difference of two scores that so many cases show, so often.
+    """The least difference of two scores that is found with a given power.
 
     Args:
-        cases: How many cases both play.
-        differing: Share of cases on which the two do not agree.
-        power: How often the difference is to be found.
+        cases: The number of cases that both play.
+        differing: The share of cases on which the two do not agree.
+        power: The chance that the difference is found.
 
     Raises:
         EvalError: scipy is missing.

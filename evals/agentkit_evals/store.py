@@ -61,7 +61,7 @@ class Store:
         """The manifest of the run.
 
         Raises:
-            EvalError: The folder holds no run, or another version wrote it.
+            EvalError: The folder holds no run, or it cannot be read.
         """
         path = self.folder / "manifest.json"
         try:
@@ -70,6 +70,8 @@ class Store:
             raise EvalError(
                 f"{self.folder} holds no run; `agentkit eval list` shows them"
             ) from None
+        except OSError as error:
+            raise EvalError(f"{path} cannot be read: {error.strerror}") from error
         except ValidationError as error:
             raise EvalError(f"{path} cannot be read: {error.errors()[0]['msg']}") from error
 
@@ -77,18 +79,25 @@ class Store:
         """Makes the folder; if it holds the same run, that is resumed, perhaps with more trials.
 
         Raises:
-            EvalError: The folder holds another run, or cannot be written.
+            EvalError: The folder holds another run, or one with fewer trials that another process
+                plays, or cannot be written.
         """
-        if self.exists:
-            if (kept := self.manifest()) == manifest:
-                return
-            if changes := kept.changes(manifest):
-                raise EvalError(
-                    f"{self.folder} holds another run: since it was begun there is a change in "
-                    f"{', '.join(changes)}. Its verdicts are not those of what is run now: give "
-                    "this run another name, or, if only the grading changed, grade the old one "
-                    f"again: agentkit eval rescore {self.folder.name}"
-                )
+        if not self.exists:
+            self._write(manifest)
+            return
+        kept = self.manifest()
+        if changes := kept.changes(manifest):
+            raise EvalError(
+                f"{self.folder} holds another run: since it was begun there is a change in "
+                f"{', '.join(changes)}. Its verdicts are not those of what is run now: give "
+                "this run another name, or, if only the grading changed, grade the old one "
+                f"again: agentkit eval rescore {self.folder.name}"
+            )
+        if kept != manifest:
+            with self.locked():
+                self._write(manifest)
+
+    def _write(self, manifest: RunManifest) -> None:
         try:
             (self.folder / "trials").mkdir(parents=True, exist_ok=True)
             draft = self.folder / f"manifest.{secrets.token_hex(4)}"
@@ -102,9 +111,13 @@ class Store:
         """Locks the run; the kernel releases the lock even if the holder is killed.
 
         Raises:
-            EvalError: Another process plays it.
+            EvalError: Another process plays it, or the folder cannot be written.
         """
-        with (self.folder / "lock").open("w") as file:
+        try:
+            file = (self.folder / "lock").open("w")
+        except OSError as error:
+            raise EvalError(f"{self.folder} cannot be written: {error.strerror}") from error
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -115,10 +128,14 @@ class Store:
         """Every line of every writer, not in the order of time.
 
         Raises:
-            EvalError: A line was damaged.
+            EvalError: A line is damaged, or a file cannot be read.
         """
         for path in sorted((self.folder / "trials").glob("*.jsonl")):
-            for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
+            try:
+                text = path.read_bytes()
+            except OSError as error:
+                raise EvalError(f"{path} cannot be read: {error.strerror}") from error
+            for number, line in enumerate(text.splitlines(keepends=True), 1):
                 if not line.endswith(b"\n"):
                     continue
                 try:
@@ -218,7 +235,10 @@ class Writer:
         if self._file is None:  # a worker that never finishes a trial leaves no file
             self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             _sync_folder(self._path.parent)
-        if os.write(self._file, line) != len(line):  # as on a disk that is nearly full
+        written = os.write(self._file, line)
+        if written != len(line):  # as on a disk that is nearly full
+            # A part of a line would spoil the next one.
+            os.ftruncate(self._file, os.lseek(self._file, 0, os.SEEK_CUR) - written)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return self._file
 

@@ -8,6 +8,7 @@ does not give the answer.
 from __future__ import annotations
 
 import os
+import reprlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ from agentkit.testing import ScriptedModel, calls, say
 from agentkit_evals.core import Case, EvalError, GoldCall, SuiteError, Trial, Turn
 from agentkit_evals.modules import module_named
 from agentkit_evals.parts import Ablation, model_without, settings_without
-from agentkit_evals.sources import files_hash
+from agentkit_evals.sources import files_hash, sources_hash
 
 Reference: TypeAlias = Literal["gold", "empty", "gold-without-last-call"]
 
@@ -68,7 +69,12 @@ class Subject:
         async with aclosing(model_without(self._model(), self.off)) as model:
 
             def maker(trial: Trial, number: int, turn: Turn) -> Agent[Any, Any]:  # noqa: ARG001 - a model is the same in all turns
-                return make(model, turn, replace(settings, seed=trial.seed))
+                made = make(model, turn, replace(settings, seed=trial.seed))
+                if not isinstance(made, Agent):
+                    raise EvalError(
+                        f"--agent {self.agent} returned {reprlib.repr(made)}; it returns an Agent"
+                    )
+                return made
 
             yield maker
 
@@ -93,12 +99,15 @@ class Subject:
             return self
 
     def sources(self) -> dict[str, str]:
-        """A hash of the files of the user's own agent; empty without one.
+        """Hashes of the user's own agent and its files; empty without one.
 
         Raises:
             EvalError: `agent` names nothing.
         """
-        return {} if self.agent is None else {"agent_sha256": files_hash([self._make()])}
+        if self.agent is None:
+            return {}
+        made = [self._make()]
+        return {"agent_sha256": files_hash(made), "agent_made_sha256": sources_hash(made)}
 
     def _make(self) -> _Make:
         return _plain if self.agent is None else _found(self.agent)
@@ -116,7 +125,8 @@ class Subject:
         return VLLMModel(self.model, self.model_name, api_key=os.environ.get("AGENTKIT_API_KEY"))
 
 
-_Make: TypeAlias = Callable[[Model, Turn, ModelSettings], Agent[Any, Any]]
+_Make: TypeAlias = Callable[[Model, Turn, ModelSettings], object]
+"""Makes an agent; a function of a user may return anything."""
 
 
 def _plain(model: Model, turn: Turn, settings: ModelSettings) -> Agent[Any, Any]:

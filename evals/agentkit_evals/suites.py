@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any, Final, TypeAlias, cast
 
+from agentkit.wording import listed
 from agentkit_evals.bfcl import bfcl_suite
 from agentkit_evals.core import EvalError, Suite
 from agentkit_evals.modules import module_named
@@ -34,8 +35,30 @@ def load_suite(target: str) -> Suite:
             where `suite` is a suite or a function that makes one.
 
     Raises:
-        EvalError: There is no such suite.
+        EvalError: There is no such suite, or its own code failed.
     """
+    try:
+        suite = _made(target)
+    except EvalError:
+        raise
+    except Exception as error:  # raised by the code of the suite
+        raise EvalError(
+            f"the suite {target} cannot be made: {type(error).__name__}: {error}"
+        ) from error
+    if missing := [name for name in _MEMBERS if not hasattr(suite, name)]:
+        raise EvalError(
+            f"{target} is no suite: its type {type(suite).__name__} has no {listed(missing)}; name "
+            "a TaskSuite, or a function that returns one"
+        )
+    return cast("Suite", suite)
+
+
+_MEMBERS: Final = ("name", "cases", "about", "open", "aclose")
+"""The members of the protocol `Suite`."""
+
+
+def _made(target: str) -> Any:
+    """What a target names, made by its function if it is one."""
     name, _, rest = target.partition(":")
     factory = SUITES.get(name)
     if factory is None and (installed := list(entry_points(group="agentkit.suites", name=name))):
@@ -54,4 +77,4 @@ def load_suite(target: str) -> Suite:
     found: Any = getattr(module, rest or "suite", None)
     if found is None:
         raise EvalError(f"{name} has no {rest or 'suite'!r}")
-    return cast("Suite", found() if callable(found) else found)
+    return found() if callable(found) else found

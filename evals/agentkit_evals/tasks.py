@@ -147,22 +147,17 @@ class TaskSuite:
         ]
 
     async def about(self) -> dict[str, str]:
-        """Hashes of the users' messages, the checks, the worlds and their tools, and the files that
-        these are in.
+        """Hashes of the tasks' texts and limits, of the checks, the worlds and their tools, and of
+        the files that these are in.
         """
         tasks = self._tasks.values()
-        said = repr(
-            [
-                (task.id, _words(task), task.gold, task.answer, task.instructions, task.most_turns)
-                for task in tasks
-            ]
-        )
+        texts = repr([_described(task) for task in tasks])
         users = [task.turns for task in tasks if not isinstance(task.turns, tuple)]
         checks = [task.check for task in tasks]
         worlds = [task.world for task in tasks]
         tools = [task.tools for task in tasks]
         return {
-            "tasks_sha256": hashlib.sha256(said.encode()).hexdigest(),
+            "tasks_sha256": hashlib.sha256(texts.encode()).hexdigest(),
             "checks_sha256": sources_hash(checks),
             "worlds_sha256": sources_hash(worlds),
             "tools_sha256": sources_hash(tools),
@@ -195,6 +190,12 @@ def _gold(task: Task[Any]) -> tuple[tuple[GoldCall, ...], ...] | None:
     if task.gold is None and task.answer is not None:
         return ((),) * len(_words(task) or ((),))
     return task.gold
+
+
+def _described(task: Task[Any]) -> tuple[object, ...]:
+    """What a verdict on a task depends on, beside code."""
+    given = (task.gold, task.answer, task.instructions, task.steps, task.most_turns)
+    return (task.id, _words(task), *given)
 
 
 def _words(task: Task[Any]) -> tuple[str, ...] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -31,13 +31,12 @@ from agentkit import (
     TextDelta,
     ToolCallDelta,
     ToolFinished,
-    Toolset,
     ToolStarted,
 )
 from agentkit.events import ModelCalled
 from agentkit.messages import Message, StopReason, ToolCall
 from agentkit.schema.foreign import ForeignArguments
-from agentkit.trace import RunFiles, Timed, parts_of
+from agentkit.trace import RunFiles, Step, Timed, ToolRun, parts_of
 from agentkit_evals.contained import contained
 from agentkit_evals.core import (
     CallRecord,
@@ -69,27 +68,48 @@ async def run_alone(
     limits: TrialLimits,
     record: Path | None = None,
 ) -> TrialResult:
-    """As `run_trial`, but in an event loop of its own: whatever an `async` tool does to it, other
-    trials go on.
-    """
+    """As `run_trial`, but in an event loop of its own; see `alone`."""
     agents: list[Agent[Any, Any]] = []
 
     def make(trial: Trial, number: int, turn: Turn) -> Agent[Any, Any]:
         agents.append(make_agent(trial, number, turn))
         return agents[-1]
 
-    async def play() -> TrialResult | AgentKitError:
+    async def play() -> TrialResult:
         try:
             return await run_trial(suite, trial, make, worker, limits=limits, record=record)
-        except (EvalError, ServerNotReadyError) as error:  # raised below: these end the run
-            return error
         finally:
             for agent in agents:
                 await agent.model.aclose()  # closes only the connections of this event loop
 
-    seconds = None if limits.seconds is None else limits.seconds + GRACE
+    return await alone(play, trial, worker, limits.seconds)
+
+
+async def alone(
+    play: Callable[[], Awaitable[TrialResult]], trial: Trial, worker: str, seconds: float | None
+) -> TrialResult:
+    """Plays a trial in an event loop of its own: whatever a tool does to it, other trials go on.
+
+    Args:
+        play: Plays the trial.
+        trial: The trial.
+        worker: The name of the worker, for the result of a trial that is lost.
+        seconds: The wall time of the trial without its grading; None is no limit.
+
+    Raises:
+        ServerNotReadyError: No trial could be played with this server.
+        EvalError: The suite is not installed, or the subject cannot be made.
+    """
+
+    async def result_or_error() -> TrialResult | AgentKitError:
+        try:
+            return await play()
+        except (EvalError, ServerNotReadyError) as error:  # raised below: these end the run
+            return error
+
+    most = None if seconds is None else seconds + GRACE
     try:
-        result = await contained("the trial", play, _same, seconds)
+        result = await contained("the trial", result_or_error, _same, most)
     except AgentKitError as error:
         return lost(trial, worker, _failure(error))
     if isinstance(result, AgentKitError):
@@ -272,7 +292,7 @@ async def _play(
 ) -> None:
     while (turn := await session.next_turn(played.transcript)) is not None:
         agent = make_agent(trial, len(played.turns), turn)
-        watch = _Watch(turn.tools)
+        watch = _Watch()
         limits = allowance.within(turn.limits, played.transcript)
         try:
             history = played.begin(turn)
@@ -297,8 +317,7 @@ async def _play(
 class _Watch:
     """Records the events of one turn; the turn's record is read from them."""
 
-    def __init__(self, tools: Toolset) -> None:
-        self._tools = tools
+    def __init__(self) -> None:
         self._events: list[Timed] = []
         self.result: RunResult[Any] | None = None
         self.running: dict[str, ToolCall] = {}
@@ -321,31 +340,37 @@ class _Watch:
 
     def record(self, result: RunResult[Any], turn: Turn) -> TurnRecord:
         steps = [step for part in parts_of(self._events) for step in part.steps]
-        ran = [each for step in steps for each in step.ran.values()]
         return TurnRecord(
             stop_reason=result.stop_reason,
             output=str(result.said),
             steps=result.steps,
             usage=result.usage,
-            calls=tuple(self._call(each.end) for each in ran if each.end is not None),
-            repairs=sum(len(each.repairs) for each in ran),
+            calls=tuple(_calls(steps)),
+            repairs=sum(bool(ran.repairs) for step in steps for ran in step.ran.values()),
             retries=sum(len(step.restarts) for step in steps),
             new_conversation=turn.new_conversation,
             said_by=turn.said_by,
         )
 
-    def _call(self, end: ToolFinished) -> CallRecord:
-        call = end.call
-        return CallRecord(call.name, call.arguments, end.result.kind, _fits(self._tools, call))
+
+def _calls(steps: Iterable[Step]) -> Iterator[CallRecord]:
+    for step in steps:
+        for ran in step.ran.values():
+            if ran.end is not None:
+                call, kind = ran.call, ran.end.result.kind
+                yield CallRecord(call.name, call.arguments, kind, _fits(ran, step))
 
 
-def _fits(tools: Toolset, call: ToolCall) -> bool:
-    """Whether the arguments, as they were written, obey the schema that the model was shown."""
-    tool = tools.get(call.name)
-    if tool is None or call.malformed is not None:
+def _fits(ran: ToolRun, step: Step) -> bool:
+    """Whether a call, as it was written, names a tool of its request and obeys its schema there."""
+    if ran.repairs or ran.call.malformed is not None:
         return False
-    reader = _reader(json.dumps(tool.definition.parameters))
-    return reader.check(call.arguments) == call.arguments
+    shown = step.asked[-1].request.tools if step.asked else ()
+    definition = next((each for each in shown if each.name == ran.call.name), None)
+    if definition is None:
+        return False
+    reader = _reader(json.dumps(definition.parameters))
+    return reader.check(ran.call.arguments) == ran.call.arguments
 
 
 @lru_cache(maxsize=1024)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import time
+from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +28,7 @@ from agentkit import (
     VLLMModel,
     tool,
 )
-from agentkit.agent.own_tools import Planning, answer_tool, with_partial_output
+from agentkit.agent.own_tools import FENCE, Planning, answer_tool, with_partial_output
 from agentkit.context.entries import RECALL_TOOLS
 from agentkit.messages import ToolMessage
 from agentkit.policy import Approve, Decision
@@ -142,6 +144,7 @@ def test_pieces_that_are_no_json_give_nothing() -> None:
         say('{"title": "Attic", "findings": ["dust"]}'),
         say('```json\n{"title": "Attic", "findings": ["dust"]}\n```'),
         say('Here it is:\n\n```\n{"answer": {"title": "Attic", "findings": ["dust"]}}\n```\nDone.'),
+        say('~~~json\n{"title": "Attic", "findings": ["dust"]}\n~~~'),
         say(spelled("final_answer", {"answer": ATTIC})),
         say(spelled("answer", ATTIC)),
         say(f"```json\n{spelled('final_answer', json.dumps(ATTIC))}\n```"),
@@ -163,7 +166,12 @@ def test_a_typed_answer_that_can_be_meant_in_one_way_is_taken(reply: Any) -> Non
 
 @pytest.mark.parametrize(
     ("output_type", "text", "output"),
-    [(int, "42", 42), (list[int], "[1, 2]", [1, 2]), (Literal["yes", "no"], "yes", "yes")],
+    [
+        (int, "42", 42),
+        (list[int], "[1, 2]", [1, 2]),
+        (Literal["yes", "no"], "yes", "yes"),
+        (date, "2026-01-02", date(2026, 1, 2)),
+    ],
 )
 def test_a_text_that_is_nothing_but_the_answer_is_the_answer(
     output_type: Any, text: str, output: object
@@ -181,6 +189,8 @@ def test_a_text_that_is_nothing_but_the_answer_is_the_answer(
         (int, "I think it is 42."),
         (list[int], "null"),
         (str | int, "forty-two"),
+        (date, "on 2026-01-02"),
+        (date, "2026"),
     ],
 )
 def test_a_text_that_is_something_else_is_asked_for_again(output_type: Any, text: str) -> None:
@@ -353,3 +363,12 @@ def test_a_word_that_is_no_way_of_planning_is_refused_when_the_agent_is_made() -
     word: Any = "nope"
     with pytest.raises(ValueError, match="planning is 'nope'; it is one of off, auto, always"):
         Agent(ScriptedModel([]), planning=word)
+
+
+@pytest.mark.parametrize(
+    "text", ["`" * 60_000, "~" * 60_000, "```\n" * 20_000, "```a\n" + " \n" * 60_000]
+)
+def test_marks_of_a_fence_without_end_are_looked_at_in_bounded_time(text: str) -> None:
+    begun = time.process_time()
+    list(FENCE.finditer(text))
+    assert time.process_time() - begun < 1

@@ -87,10 +87,16 @@ def test_a_link_of_the_users_own_out_of_the_project_is_followed(file: Path, tmp_
     assert "allow = ask  (the file)" in config().stdout
 
 
+def test_a_file_with_a_byte_order_mark_is_read(file: Path) -> None:
+    file.write_text('allow = "ask"\n', encoding="utf-8-sig")
+    assert "allow = ask  (the file)" in config().stdout
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
         ("allow = ask", "is no TOML"),
+        ("allow = " + "[" * 3_000, "is no TOML"),
         ('url = "x"', "there is no setting `url`; there are model, model_name, thinking and allow"),
         ('api_key = "sk"', "`api_key` does not belong into a file: set AGENTKIT_API_KEY"),
         ('allow = "all"', "`allow`: input should be 'read-only', 'ask', 'auto-edit' or 'full'"),

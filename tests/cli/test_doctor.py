@@ -24,6 +24,14 @@ def test_it_says_what_fails_and_what_to_change() -> None:
     assert "agents will suffer from what failed" in done.stdout
 
 
+def test_what_a_server_says_cannot_control_the_terminal() -> None:
+    with FaultServer(then=say("Hello.")) as server:
+        server.model = "gemma-4-\x1b[2Jfaulty"
+        done = run(app, ["doctor", server.url])
+    assert "\x1b" not in done.stdout
+    assert "gemma-4-\ufffd[2Jfaulty" in done.stdout
+
+
 def test_json_is_all_that_goes_to_standard_output() -> None:
     with FaultServer(then=say("Hello."), max_model_len=2048) as server:
         done = run(app, ["doctor", server.url, "--json"])

@@ -30,7 +30,24 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "run|-m|tiny": (2, "the question is empty"),
     "run|where|is|it": (2, "unexpected extra argument(s) (is it); agentkit run --help"),
     "run|?|--agent|nowhere.py": (2, "nowhere.py; write it as FILE.py:NAME"),
-    "run|?|--agent|own.py:nobody": (2, "has no agent 'nobody': name an Agent, or a function"),
+    "run|?|--agent|own.py:nobody": (2, "has no agent 'nobody': there is helper and breaking"),
+    "run|?|--agent|toolless.py": (2, "has no agent 'agent': name an Agent, or a function"),
+    "run|?|--agent|script.py": (
+        2,
+        "script.py, line 11); what runs an agent goes below `if __name__",
+    ),
+    "run|?|--agent|wrong.py": (2, "wrong.py, line 3)"),
+    "run|?|--agent|own.py:helper|--journal|mysql://u:p@h/x": (
+        1,
+        "mysql://h/x is no address of a j",
+    ),
+    "run|?|--agent|own.py:helper|--allow|full|--mcp|deep.json": (2, "deep.json is no JSON"),
+    "run|?|-m|tiny|--temperature|inf": (2, "infinity is no temperature"),
+    "run|?|-m|tiny|-p|loop": (2, "--project: there is no directory"),
+    "run|?|-m|http://h/\udcff": (1, "it should look like http://localhost:8000/v1"),
+    "runs|show|\udcff": (1, "'\\udcff' is no text"),
+    "serve|http://127.0.0.1:9/v1": (2, "agentkit doctor http://127.0.0.1:9/v1 examines it"),
+    "serve|own.py": (2, "own.py is a file: name the folder of a checkpoint"),
     "run|?|--agent|nothere:agent": (2, "no module 'nothere' here; write it as module:object"),
     "run|?|--agent|broken.py": (2, "broken.py, line 2)"),
     "run|?|--agent|own.py:helper|--mcp|none.json": (2, "none.json: No such file or directory"),
@@ -113,6 +130,19 @@ def find(text: str) -> str:
     return text
 '''
 
+SCRIPT = """
+import asyncio
+import warnings
+
+warnings.simplefilter("ignore")  # Python's about a coroutine that nobody awaits
+
+async def main():
+    print("I run.")
+
+
+asyncio.run(main())
+"""
+
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
@@ -121,6 +151,10 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     (folder / "own.py").write_text(OWN)
     (folder / "broken.py").write_text("\nimport shopp\n")
     (folder / "toolless.py").write_text("number = 3\n")
+    (folder / "script.py").write_text(SCRIPT)
+    (folder / "wrong.py").write_text("from agentkit import Agent\n\nagent = Agent('http://h/v1')\n")
+    (folder / "deep.json").write_text("[" * 100_000)
+    (folder / "loop").symlink_to("loop")
     lines = [*MISTAKES, *ALONE]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("AGENTKIT_")}
     done = subprocess.run(

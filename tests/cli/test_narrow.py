@@ -115,6 +115,17 @@ def test_every_command_works_where_there_is_little_room_and_only_ascii(
     assert json.loads(told["tools|list|own.py:find|--json"][1])[0]["name"] == "find"
 
 
+def test_a_width_of_0_is_no_width(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from agentkit.cli import main; main()", "tools", "--help"],
+        env={**os.environ, "PYTHONPATH": str(REPO), "COLUMNS": "0", "AGENTKIT_RUNS": "off"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Usage:" in done.stdout
+
+
 def test_a_terminal_that_only_prints_is_as_wide_as_it_is() -> None:
     env = {**os.environ, "TERM": "dumb", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
     env = {name: value for name, value in env.items() if name not in ("COLUMNS", "LINES")}

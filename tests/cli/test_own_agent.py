@@ -107,6 +107,19 @@ def test_an_agent_or_a_function_that_returns_one_answers(own: Path, name: str) -
     assert "→ note(text='tea')" in done.stderr
 
 
+def test_a_path_may_hold_a_colon_and_the_tilde_of_an_option_is_the_home(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    other = tmp_path / "a:b" / "own.py"
+    other.parent.mkdir()
+    other.write_text(own.read_text())
+    for name in ("", ":made"):
+        done = agentkit("run", "Go.", "--agent", f"{other}{name}", "--journal", "~/runs.db")
+        assert (done.exit_code, done.stdout) == (0, "Done.\n"), done.stderr
+    assert (tmp_path / "home" / "runs.db").is_file()
+
+
 PRINTING = '''
 from agentkit import Agent, tool
 from agentkit.testing import ScriptedModel, call, say

@@ -214,7 +214,8 @@ def test_a_server_that_is_down_is_named(project: Path, tmp_path: Path) -> None:
 
 
 def test_a_wrong_model_name_lists_the_right_ones(project: Path) -> None:
-    with serving(says("Yes.")) as server:
+    refusal = {"error": {"message": "The model `gemma9` does not exist."}}
+    with serving(fails(404, refusal)) as server:
         result = agentkit("run", "?", "-p", project, "-m", server.url, "--model-name", "gemma9")
     assert result.exit_code == 1
     assert f"no model 'gemma9'; it serves: {MODEL}" in complaint(result)

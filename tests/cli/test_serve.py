@@ -80,6 +80,13 @@ def test_a_dry_run_prints_the_command_and_says_what_was_never_tried() -> None:
     assert "not verified by agentkit's tests: E2B on a GPU" in done.stderr
 
 
+def test_a_compose_file_does_not_depend_on_the_variables_of_this_machine() -> None:
+    done = CliRunner().invoke(
+        app, ["serve", MODEL, "--print", "compose"], env={"DO_NOT_TRACK": "1"}
+    )
+    assert 'DO_NOT_TRACK: "1"' in done.stdout
+
+
 def test_a_dry_run_of_the_demonstration_model_names_its_folder_and_installs_nothing(
     tmp_path: Path,
 ) -> None:
@@ -99,6 +106,7 @@ def test_a_dry_run_of_the_demonstration_model_names_its_folder_and_installs_noth
         ([""], "there is no model given"),
         ([MODEL, "--port", "99999"], "--port"),
         ([MODEL, "--chat-template", "nowhere.jinja"], "nowhere.jinja"),
+        (["tiny", "--print", "compose"], "a compose file is for GPUs"),
     ],
 )
 def test_what_vllm_would_stumble_over_later_is_refused_at_once(

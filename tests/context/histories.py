@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from agentkit.context import (
     ClearOldResults,
@@ -20,7 +21,7 @@ from agentkit.context import (
     Strategy,
     Summarize,
 )
-from agentkit.context.entries import GO_ON, RECALL_TOOLS
+from agentkit.context.entries import GO_ON, RECALL_TOOLS, WHAT_WAS
 from agentkit.context.strategies import DEFAULT
 from agentkit.errors import ContextWindowError, ModelError, ModelTimeoutError
 from agentkit.events import PromptFitted
@@ -296,8 +297,10 @@ def _check(
     assert fitted.tokens + min(200, window // 8) <= window, "there is room for a reply"
     assert history_problems(sent) == [], "calls and results stay together"
     assert sent[0] == messages[0] or messages[0].role == "user", "the instructions are kept"
+    assert _doubled(sent) <= _doubled(messages), "the model speaks twice only where it did"
     users = [message for message in messages if message.role == "user"]
-    kept = [text_of(m.content) for m in sent if m.role == "user" and m != UserMessage(GO_ON)]
+    ours = (UserMessage(GO_ON), UserMessage(WHAT_WAS))
+    kept = [text_of(m.content) for m in sent if m.role == "user" and m not in ours]
     assert kept[0].startswith(text_of(users[0].content)), "the task is kept"
     assert kept[-1].startswith(text_of(users[-1].content)), "what was said last is kept"
     newest = max(n for n, message in enumerate(messages) if message.role != "tool")
@@ -309,6 +312,12 @@ def _check(
     if before and fitted.compacted is None and len(users) == before.users:
         assert extends(before.text, text), "a request only adds to the one before"
     return _Before(fitted, text, len(users))
+
+
+def _doubled(messages: Sequence[Message]) -> int:
+    """How often a text of the model follows another one."""
+    said = [isinstance(m, AssistantMessage) and not m.tool_calls for m in messages]
+    return sum(map(all, pairwise(said)))
 
 
 def _check_late_cut(

@@ -26,3 +26,11 @@ def test_random_histories_keep_every_promise_of_the_window() -> None:
 @pytest.mark.parametrize("seed", [100, 101, 102, 250])  # of the last, with a summary
 def test_what_is_sent_is_valid_for_all_official_templates(seed: int) -> None:
     check_history(seed, rendered_check)
+
+
+@pytest.mark.parametrize("seed", [4244])
+def test_what_once_went_wrong(seed: int) -> None:
+    """A summary was asked for in a prompt that with its reply was longer than the window: behind a
+    turn that had just ended, its reasoning counted as left out.
+    """
+    check_history(seed)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -151,4 +154,11 @@ def test_an_estimate_of_numbers_and_marks_is_never_too_low(text: str) -> None:
 def test_an_estimate_of_prose_is_on_the_safe_side_of_four_letters_to_a_token() -> None:
     prose = "The quick brown fox jumps over the lazy dog and runs away from it again " * 10
     assert len(prose) / 4 < estimated_tokens(prose) <= len(prose)
-    assert estimated_tokens("日本語") == len("日本語".encode())
+
+
+SCRIPTS = json.loads((Path(__file__).parents[1] / "golden" / "scripts.json").read_text())["tokens"]
+
+
+@pytest.mark.parametrize("text", list(SCRIPTS))
+def test_an_estimate_is_near_the_count_of_gemmas_own_vocabulary_in_each_script(text: str) -> None:
+    assert SCRIPTS[text] <= estimated_tokens(text) <= 4 * SCRIPTS[text]

@@ -21,7 +21,7 @@ from agentkit.context import (
     Strategy,
     Summarize,
 )
-from agentkit.context.entries import GO_ON, RECALL_TOOLS, Entries
+from agentkit.context.entries import GO_ON, RECALL_TOOLS, WHAT_WAS, Entries
 from agentkit.context.strategies import Newer
 from agentkit.errors import ContextWindowError, ModelError, ModelTimeoutError
 from agentkit.messages import (
@@ -303,6 +303,7 @@ class Writer:
         return self._response
 
 
+NOTED, NEXT = AssistantMessage("Noted."), UserMessage("And now?")
 SUMMARIZE = Context(compact_at=3_000, compaction=[Summarize(tokens=300)])
 
 
@@ -337,6 +338,28 @@ def test_a_summary_stands_where_the_exchanges_stood_with_what_it_does_not_name()
     assert window.use().summary == text
     assert window.use().dropped == fitted.compacted.dropped if fitted.compacted else False
     assert fitted.tokens < before.tokens
+
+
+def talked_until_compacted(context: Context) -> Fitted:
+    """The request with the first compaction of a conversation without tools."""
+    window = ContextWindow(context)
+    messages: list[Message] = [UserMessage("Keep it short."), NOTED]
+    for n in range(12):
+        messages += [UserMessage(f"Question {n}? " * 60), AssistantMessage(f"Answer {n}. " * 60)]
+        fitted = driven(window.fit(asked([*messages, NEXT]), form_of(window=8192)), reply=Writer())
+        if fitted.compacted is not None:
+            return fitted
+    raise AssertionError("it never was too long")
+
+
+def test_behind_a_text_of_the_model_the_user_asks_for_the_summary() -> None:
+    context = replace(SUMMARIZE, pinned=lambda message: message.content == "Noted.")
+    fitted = talked_until_compacted(context)
+    task, noted, question, summary, behind = fitted.request.messages[:5]
+    assert text_of(task.content).startswith("Keep it short.")
+    assert (noted, question) == (NOTED, UserMessage(WHAT_WAS))
+    assert text_of(summary.content).startswith("[What I wrote down")
+    assert behind.role == "user"
 
 
 def test_it_is_asked_for_behind_the_very_prompt_that_went_before() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 
@@ -200,6 +201,25 @@ def test_a_history_that_is_another_one_begins_anew() -> None:
     fitted = driven(window.fit(asked(other), form))
     assert list(fitted.request.messages) == other
     assert fitted.tokens == tokens(prompt_text(other, form))
+
+
+@pytest.mark.parametrize("letter", ["a", "7", "日", "é", "\U0001f600", "አ"])
+def test_what_is_sent_without_a_count_fits_whatever_tokens_are_made_of_it(letter: str) -> None:
+    class AskedError(Exception):
+        pass
+
+    def answer(_wanted: Count) -> list[int] | None:
+        raise AskedError
+
+    sent = 0
+    for length in range(250, 8_001, 250):
+        form = replace(form_of(), asks=True)
+        messages: list[Message] = [UserMessage(letter * length)]
+        with suppress(AskedError):
+            driven(ContextWindow().fit(asked(messages), form), answer)
+            assert len(prompt_text(messages, form).encode()) + form.reply_tokens <= 8_192
+            sent += 1
+    assert sent
 
 
 def test_counts_that_stay_wrong_are_estimates_from_then_on() -> None:

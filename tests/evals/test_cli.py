@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import tomllib
 from importlib.metadata import EntryPoint
@@ -209,3 +210,49 @@ def test_what_is_no_part_cannot_be_switched_off() -> None:
     assert done.exit_code == 2
     words = " ".join(done.stderr.replace("│", " ").split())
     assert "luck cannot be switched off; grammar, recovery," in words
+
+
+def test_nothing_of_a_reference_is_ablated(folder: Path) -> None:
+    done = agentkit_eval("ablate", "project", "--off", "grammar", "-m", "gold")
+    assert done.exit_code == 2
+    assert "gold goes by a rule: nothing of it can be switched off" in done.stderr
+    assert not folder.exists()
+
+
+def test_names_that_look_like_markup_are_shown_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("[b]lamp.py").write_text(LAMP)
+    done = agentkit_eval("run", "[b]lamp.py:suite", "-m", "gold", "--name", "monday[red]")
+    assert "[b]lamp.py:suite  gold" in done.stdout
+    assert re.search(r"monday\[red\] +\[b\]lamp.py:suite +gold", agentkit_eval("list").stdout)
+
+
+CHECKED_BY = """
+import os
+
+from agentkit_evals import Task, TaskSuite
+
+
+def check(world):
+    with open({file!r}, "a") as file:
+        print(os.getpid(), file=file)
+
+
+suite = TaskSuite(
+    "a",
+    [Task(id="a", turns=("Go.",), world=dict, tools=lambda _: [], check=check, gold=((),))],
+)
+"""
+
+
+def test_with_a_limit_of_memory_no_check_runs_in_the_command_itself(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    (tmp_path / "checked.py").write_text(CHECKED_BY.format(file=str(pids)))
+    options = ["-m", "gold", "--trial-memory", "300"]
+    done = agentkit_eval("run", f"{tmp_path}/checked.py:suite", *options)
+    assert done.exit_code == 0, done.output
+    seen = pids.read_text().split()
+    assert len(seen) == 2, "one of the floor, and one of the trial"
+    assert str(os.getpid()) not in seen

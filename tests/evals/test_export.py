@@ -7,15 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from agentkit_evals.core import Grade, Timing
+from agentkit_evals.core import Grade, Timing, Transcript, TurnRecord
 from agentkit_evals.export import csv_of, inspect_log
 from agentkit_evals.store import Store, Writer
 
+from agentkit import Usage
 from agentkit.policy import Prices
 from soak import inspect_logs
 from soak.readers.environments import made
 from tests.evals.helpers import ran
-from tests.evals.test_store import line, lost
+from tests.evals.test_store import line, lost, wrote
 from tests.evals.test_view import run_of
 
 pytestmark = pytest.mark.anyio
@@ -64,6 +65,12 @@ def test_no_text_is_a_formula_in_a_spreadsheet(tmp_path: Path) -> None:
     assert found["'=1+1"]["error"] == '\'@x,\n"y"'
 
 
+def test_a_run_without_any_result_is_a_table_with_the_same_columns(tmp_path: Path) -> None:
+    played = run_of(tmp_path / "a", {"one": "x"})
+    header, _, rest = csv_of(run_of(tmp_path / "b", {"one": ""})).partition("\r\n")
+    assert (header, rest) == (csv_of(played).partition("\r\n")[0], "")
+
+
 def test_a_run_without_a_verdict_is_a_log_all_the_same(tmp_path: Path) -> None:
     store = run_of(tmp_path / "a", {"one": "?"})
     assert json.loads(inspect_log(store).text)["results"]["scores"] == []
@@ -71,6 +78,15 @@ def test_a_run_without_a_verdict_is_a_log_all_the_same(tmp_path: Path) -> None:
     writer.append(replace(lost("one", 1), timing=Timing((float("inf"),))))
     writer.close()
     assert "Infinity" in inspect_log(store).text
+
+
+def test_a_log_has_the_tokens_of_all_its_samples(store: Store) -> None:
+    turn = TurnRecord("answer", "", 1, Usage(10, 2))
+    wrote(store, *(replace(each, transcript=Transcript((turn,))) for each in (line(), lost("b"))))
+    log = json.loads(inspect_log(store).text)
+    (whole,) = log["stats"]["model_usage"].values()
+    parts = [usage for sample in log["samples"] for usage in sample["model_usage"].values()]
+    assert whole["total_tokens"] == sum(part["total_tokens"] for part in parts) == 24
 
 
 @pytest.mark.slow

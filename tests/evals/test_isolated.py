@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import anyio
+import anyio.lowlevel
 import pytest
 from agentkit_evals.core import SuiteError
 from agentkit_evals.isolated import Child, ChildPool
@@ -55,6 +57,18 @@ async def test_a_child_that_fails_is_replaced(do: str) -> None:
             await failing.ask({"do": do})
     async with pool.child() as fresh:
         assert (await fresh.ask({}))["pid"] != before
+    pool.close()
+
+
+async def test_a_child_that_died_while_it_was_idle_is_replaced() -> None:
+    pool = ChildPool(child)
+    async with pool.child() as first:
+        pid = (await first.ask({}))["pid"]
+    os.kill(pid, signal.SIGKILL)
+    while first.alive:
+        await anyio.lowlevel.checkpoint()
+    async with pool.child() as fresh:
+        assert (await fresh.ask({}))["pid"] != pid
     pool.close()
 
 

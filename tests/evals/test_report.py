@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from agentkit_evals.core import Timing, Transcript, TrialResult, TurnRecord
+from agentkit_evals.core import Grade, Timing, Transcript, TrialResult, TurnRecord
 from agentkit_evals.report import Rate, Report, Spread, as_json, as_table, report
 from agentkit_evals.runner import run_local
 from agentkit_evals.stats import score
@@ -94,6 +95,20 @@ async def test_a_run_that_is_not_finished_can_be_looked_at(store: Store) -> None
     assert MANIFEST.cases == ("a",)
 
 
+def test_equal_results_give_equal_json_in_whatever_order_they_came(tmp_path: Path) -> None:
+    results = [
+        replace(line("a", number), grade=Grade(passed=False, error=error))
+        for number, error in enumerate(("late", "early", "early", "never"))
+    ]
+    results += [lost("a", 4), replace(lost("a", 5), failure="harness:OSError: gone")]
+    texts = set()
+    for name, order in (("one", results), ("other", results[::-1])):
+        wrote(Store(tmp_path / name), *order)
+        texts.add(as_json(replace(report(Store(tmp_path / name)), times=None)))
+    (text,) = texts
+    assert list(json.loads(text)["errors"]) == ["early", "late", "never"]
+
+
 @pytest.mark.slow
 async def test_equal_runs_give_equal_json(tmp_path_factory: pytest.TempPathFactory) -> None:
     texts = []
@@ -132,3 +147,12 @@ async def test_times_tokens_and_costs_of_a_trial_are_said(store: Store) -> None:
     assert "a trial 500,000 in, 1,000 out" in text
     assert "p50 2 s, p95 4 s, mean 3 s" in text
     assert "0.52; a trial 0.26" in text
+
+
+async def test_words_of_a_check_do_not_control_the_terminal(store: Store) -> None:
+    error = "answer:\x1b[2J\x1b]0;owned\x07 \u202edeliaf"
+    found = await filled(
+        store, replace(line("change_vat"), grade=Grade(passed=False, error=error)), trials=1
+    )
+    assert list(found.errors) == [error], "in the numbers it is as it was"
+    assert not set("\x1b\x07\u202e") & set(shown(found))

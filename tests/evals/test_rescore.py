@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from agentkit_evals.core import EvalError
+from agentkit_evals.core import EvalError, TrialLimits
 from agentkit_evals.manifest import planned
 from agentkit_evals.rescore import rescore
 from agentkit_evals.runner import run_local
 from agentkit_evals.store import Store
 from agentkit_evals.subject import Subject
 from agentkit_evals.suites import load_suite
+from agentkit_evals.tasks import Task, TaskSuite
 
 from agentkit import ModelSettings
 
@@ -92,6 +94,7 @@ async def test_a_changed_check_gives_new_verdicts_on_the_old_transcripts(tmp_pat
     assert after.grade is not None
     assert after.grade.error == "counter:2"
     assert after.transcript == before.transcript
+    assert (after.seconds, after.timing) == (before.seconds, before.timing)
     assert old.manifest().changes(new.manifest()) == ["the suite's files"]
 
 
@@ -111,8 +114,49 @@ async def test_a_check_that_failed_is_graded_when_it_is_mended(tmp_path: Path) -
     moved(old, suite_file(tmp_path, 2))
     await rescore(old, new)
     assert [result.passed for result in new.results().values()] == [True]
-    with pytest.raises(EvalError, match="is there already"):
-        await rescore(old, new)
+
+
+async def test_a_rescore_that_was_interrupted_goes_on(tmp_path: Path) -> None:
+    old, new = Store(tmp_path / "old"), Store(tmp_path / "new")
+    target = suite_file(tmp_path, 1)
+    suite = load_suite(target)
+    await run_local(await planned(suite, target, Subject(model="gold"), trials=3), old)
+    await rescore(old, new)
+    (file,) = (new.folder / "trials").iterdir()
+    first, _, _ = file.read_bytes().partition(b"\n")
+    file.write_bytes(first + b"\n")
+    assert len(new.results()) == 1
+    await rescore(old, new)
+    assert [each.passed for each in new.results().values()] == [True] * 3
+    assert len(list(new.lines())) == 3, "what has a verdict is not graded again"
+
+
+async def test_new_verdicts_are_not_mixed_with_those_of_another_run(tmp_path: Path) -> None:
+    old, other = Store(tmp_path / "old"), Store(tmp_path / "other")
+    target = suite_file(tmp_path, 1)
+    await ran(old, target)
+    await ran(other, target)
+    (file,) = (other.folder / "trials").iterdir()
+    file.write_bytes(file.read_bytes().replace(b"It is 1.", b"It was 1."))
+    with pytest.raises(EvalError, match="other holds another run"):
+        await rescore(old, other)
+    with pytest.raises(EvalError, match="is the run itself"):
+        await rescore(old, old)
+
+
+async def test_a_tool_that_does_not_end_leaves_no_verdict_again(tmp_path: Path) -> None:
+    old, new = Store(tmp_path / "old"), Store(tmp_path / "new")
+    target = suite_file(
+        tmp_path, 1, SUITE.replace("self.n += n", "__import__('threading').Event().wait()")
+    )
+    suite, limits = load_suite(target), TrialLimits(seconds=0.5)
+    await run_local(await planned(suite, target, Subject(model="gold"), limits=limits), old)
+    await rescore(old, new)
+    failures = [result.failure for store in (old, new) for result in store.results().values()]
+    assert failures == [
+        "suite:SuiteError: the tool add had not ended when the time was over",
+        "suite:SuiteError: the recorded calls had not ended when the time was over",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +166,7 @@ async def test_a_check_that_failed_is_graded_when_it_is_mended(tmp_path: Path) -
         ("WANTED = 2", "WANTED = 3", ["the suite's files"]),
         ("self.n += n", "self.n = n", ["the suite's files", "the worlds"]),
         ("[counter.add]", "[counter.add, counter.add]", ["the suite's files", "the tools"]),
-        ("Add one.", "Add 1.", ["the suite's files", "what the users say"]),
+        ("Add one.", "Add 1.", ["the suite's files", "the texts or limits of the tasks"]),
     ],
 )
 async def test_what_was_changed_is_named(
@@ -133,6 +177,17 @@ async def test_what_was_changed_is_named(
         suite = load_suite(suite_file(tmp_path, number, text))
         manifests.append(await planned(suite, "count.py:suite", Subject(model="gold")))
     assert sorted(manifests[0].changes(manifests[1])) == named
+
+
+async def test_another_limit_of_steps_is_another_run() -> None:
+    def suite(steps: int) -> TaskSuite:
+        made: Task[Any] = Task(
+            id="a", turns=("Go.",), world=dict, tools=lambda _: [], check=bool, steps=steps
+        )
+        return TaskSuite("s", [made])
+
+    one, other = [await planned(suite(n), "s", Subject(model="gold")) for n in (5, 6)]
+    assert one.changes(other) == ["the texts or limits of the tasks"]
 
 
 async def test_a_changed_agent_or_setting_is_named_and_old_verdicts_are_not_reused(

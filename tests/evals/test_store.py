@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import resource
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -113,6 +115,46 @@ def test_a_result_that_cannot_be_written_is_an_error_that_names_its_file(store: 
         Writer(store).append(line())
 
 
+def test_a_result_of_which_the_disk_took_a_part_spoils_no_other(store: Store) -> None:
+    store.begin(MANIFEST)
+    writer = Writer(store)
+    writer.append(line("a"))
+    (path,) = (store.folder / "trials").glob("*.jsonl")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, hard))
+    try:
+        with pytest.raises(EvalError, match="No space left on device"):
+            writer.append(line("b"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    writer.append(line("c"))
+    writer.close()
+    assert sorted(store.results()) == [("a", 0), ("c", 0)]
+
+
+def locked(store: Store) -> None:
+    with store.locked():
+        pass
+
+
+@pytest.mark.parametrize(
+    ("name", "use"),
+    [
+        ("manifest.json", Store.manifest),
+        ("lock", locked),
+        ("trials/one.jsonl", Store.results),
+    ],
+)
+def test_a_file_of_a_run_that_cannot_be_opened_is_named(
+    store: Store, name: str, use: Callable[[Store], object]
+) -> None:
+    wrote(store, line("a"))
+    (store.folder / name).unlink(missing_ok=True)
+    (store.folder / name).mkdir()
+    with pytest.raises(EvalError, match="Is a directory"):
+        use(store)
+
+
 def test_another_run_is_not_mixed_in(store: Store) -> None:
     store.begin(MANIFEST)
     store.begin(MANIFEST)
@@ -132,6 +174,15 @@ def test_a_run_is_run_by_one_at_a_time(store: Store) -> None:
         pass
     with store.locked():
         pass
+
+
+def test_a_run_that_is_played_is_not_made_longer_by_another_process(store: Store) -> None:
+    store.begin(MANIFEST)
+    with store.locked(), pytest.raises(EvalError, match="another process"):
+        store.begin(replace(MANIFEST, trials=2))
+    assert store.manifest() == MANIFEST
+    store.begin(replace(MANIFEST, trials=2))
+    assert store.manifest().trials == 2
 
 
 def test_an_empty_folder_is_no_run_and_says_so(tmp_path: Path) -> None:

@@ -42,6 +42,18 @@ async def test_an_address_is_a_vllm_and_your_own_function_may_make_the_agent() -
     assert request["seed"] == 7
 
 
+def forgetful(model: Model, turn: Turn, settings: ModelSettings) -> None:
+    """Makes an agent and does not return it."""
+    my_agent(model, turn, settings)
+
+
+async def test_a_function_that_returns_no_agent_is_named() -> None:
+    subject = Subject(model="http://127.0.0.1:1", agent=f"{__name__}:forgetful")
+    async with subject.opened() as make:
+        with pytest.raises(EvalError, match="forgetful returned None; it returns an Agent"):
+            make(TRIAL, 0, TURN)
+
+
 async def test_a_run_names_the_model_that_was_served() -> None:
     with FaultServer(then=say("Done.")) as server:
         pinned = await Subject(model=server.url).pinned()

@@ -96,3 +96,41 @@ def test_suites_are_found_by_name_and_by_module(name: str) -> None:
 def test_what_is_not_there_is_named(target: str, message: str) -> None:
     with pytest.raises(EvalError, match=message):
         load_suite(target)
+
+
+NONE = """
+number = 3
+
+
+class Another:
+    name = "another"
+
+
+def fails():
+    raise RuntimeError("no weather today")
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "number",
+            "number is no suite: its type int has no name, cases, about, open and aclose; name a",
+        ),
+        ("Another", "Another is no suite: its type Another has no cases, about, open and aclose"),
+        ("fails", "cannot be made: RuntimeError: no weather today"),
+    ],
+)
+def test_what_is_no_suite_or_fails_to_make_one_is_told(
+    tmp_path: Path, name: str, words: str
+) -> None:
+    path = tmp_path / "none.py"
+    path.write_text(NONE)
+    with pytest.raises(EvalError, match=words):
+        load_suite(f"{path}:{name}")
+
+
+def test_a_suite_without_parts_takes_none() -> None:
+    with pytest.raises(EvalError, match=r"tiny:x cannot be made: TypeError: .*0 positional"):
+        load_suite("tiny:x")

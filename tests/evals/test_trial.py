@@ -1,14 +1,24 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from agentkit_evals.core import Case, Suite, Trial, TrialLimits, TrialResult
+from agentkit_evals.core import Case, Suite, Trial, TrialLimits, TrialResult, Turn
 from agentkit_evals.project import Project, project_suite
 from agentkit_evals.subject import AgentMaker
 from agentkit_evals.tasks import Task, TaskSuite
 from agentkit_evals.trial import run_trial
 
-from agentkit import ContextWindowError, ModelStatusError, ModelTimeoutError, ServerNotReadyError
-from agentkit.testing import call, calls, say
+from agentkit import (
+    Agent,
+    Context,
+    ContextWindowError,
+    ModelStatusError,
+    ModelTimeoutError,
+    ServerNotReadyError,
+    tool,
+)
+from agentkit.testing import ScriptedModel, call, calls, say
 from tests.evals.helpers import scripted
 
 pytestmark = pytest.mark.anyio
@@ -59,6 +69,44 @@ async def test_a_mended_call_counts_as_invalid_and_as_repaired() -> None:
     (turn,) = result.transcript.turns
     assert result.passed
     assert turn.repairs == 1
+    assert [(each.name, each.invalid) for each in turn.calls] == [("replace_text", True)]
+
+
+async def test_a_call_of_a_tool_that_the_agent_itself_has_is_as_valid_as_any_other() -> None:
+    @tool
+    def book() -> str:
+        """Read the book."""
+        return "a line of the book\n" * 5_000
+
+    @tool
+    def note(text: str) -> str:
+        """Take a note."""
+        return text
+
+    model = ScriptedModel(
+        [
+            call("book"),
+            call("read_result", result=2, start=0),
+            call("note", text="short"),
+            call("note", words="short"),
+            say("Done."),
+        ]
+    )
+
+    def make(_trial: Trial, _number: int, turn: Turn) -> Agent[Any, Any]:
+        context = Context(compact_at=4_000)  # the book is cut, and the agent offers `read_result`
+        return Agent(model, toolsets=[turn.tools], tools=[note], context=context, observers=())
+
+    task = Task(
+        id="a", turns=("Read.",), world=object, tools=lambda _: [book], check=lambda _: True
+    )
+    result = await played(make, "a", TaskSuite("books", [task]))
+    assert [(each.name, each.invalid) for each in result.transcript.calls] == [
+        ("book", False),
+        ("read_result", False),
+        ("note", False),
+        ("note", True),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import gzip
 import re
+from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -33,6 +34,7 @@ class Read(HTMLParser):
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.texts: list[str] = []
+        self.ends: list[str] = []
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -44,6 +46,9 @@ class Read(HTMLParser):
     @property
     def text(self) -> str:
         return " ".join(" ".join(self.texts).split())
+
+    def handle_endtag(self, tag: str) -> None:
+        self.ends.append(tag)
 
     def all(self, tag: str, cls: str = "") -> list[dict[str, str | None]]:
         return [a for name, a in self.tags if name == tag and cls in (a.get("class") or "")]
@@ -155,6 +160,12 @@ def test_no_more_pages_than_asked_for_are_in_the_file(tmp_path: Path) -> None:
     page = Read(found.html)
     assert all("disabled" in b for b in page.all("button", "mark"))
     assert "0 of 2 trials can be opened here" in page.text
+
+
+def test_each_element_of_a_page_is_closed_but_those_that_have_no_end(tmp_path: Path) -> None:
+    page = Read(view_of(run_of(tmp_path / "a", {"one": "x-"})).html)
+    begun = Counter(tag for tag, _ in page.tags if tag not in ("meta", "input"))
+    assert Counter(page.ends) == begun
 
 
 async def test_a_page_needs_no_network_and_runs_only_its_own_script(store: Store) -> None:

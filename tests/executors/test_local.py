@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
 
 import anyio
@@ -216,3 +216,27 @@ def test_a_sync_function_may_return_an_awaitable() -> None:
         return later()
 
     assert execute(start).content == "5"
+
+
+def test_a_coroutine_that_nobody_awaited_is_awaited() -> None:
+    async def fetch() -> str:
+        return "the page"
+
+    async def stream() -> AsyncGenerator[str]:
+        yield "the "
+        yield "page"
+
+    async def forgot() -> Any:
+        return fetch()
+
+    async def forgot_twice() -> Any:
+        return forgot()
+
+    def called() -> Any:
+        return forgot_twice()
+
+    async def passed_on() -> Any:
+        return stream()
+
+    for function in (forgot, forgot_twice, called, passed_on):
+        assert execute(function).content == "the page"

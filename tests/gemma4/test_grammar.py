@@ -404,6 +404,33 @@ def form(grammar_: Grammar) -> dict[str, Any]:
 TWO = [compile_tool(tool({}, "f")), compile_tool(tool({"properties": {"n": {}}}, "g"))]
 
 
+def _object(**members: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": members, "required": list(members)}
+
+
+def test_each_branch_of_a_union_can_be_written_however_many_there_are() -> None:
+    kinds = [_object(kind={"const": f"k{number}"}) for number in range(300)]
+    nested = [{"anyOf": kinds[at : at + 12]} for at in range(0, 144, 12)]
+    for schema in ({"anyOf": kinds}, {"anyOf": nested}):
+        held = member(schema)
+        assert carries(held, "anyOf")
+        assert accepts(held, {"x": {"kind": "k0"}})
+        assert accepts(held, {"x": {"kind": "k143"}})
+        assert not accepts(held, {"x": {"kind": "k300"}})
+
+
+def test_of_unions_whose_combinations_are_too_many_the_last_are_given_up_and_said_to_be() -> None:
+    unions = [
+        {"anyOf": [_object(**{f"m{at}_{number}": {"type": "integer"}}) for number in range(12)]}
+        for at in range(3)
+    ]
+    held = member({"allOf": unions})
+    assert accepts(held, {"x": {"m0_11": 1, "m1_11": 1, "m2_11": 1}})
+    assert not accepts(held, {"x": {"m0_11": 1, "m2_11": 1}})
+    carried = {path for path, keyword in compile_tool(held).carried if keyword == "anyOf"}
+    assert len(carried) == 2
+
+
 @pytest.mark.parametrize(
     "schema",
     [

@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -18,7 +18,15 @@ import pytest
 
 from agentkit import Agent, SQLiteJournal
 from agentkit.errors import JournalError
-from agentkit.journal import CallIntended, CallStarted, Entry, JournaledRun, RunOpened
+from agentkit.journal import (
+    CallIntended,
+    CallStarted,
+    Entry,
+    JournaledRun,
+    RunOpened,
+    journal_at,
+    store_at,
+)
 from agentkit.journal.entries import Lease
 from agentkit.journal.sqlite import FORMAT
 from agentkit.journal.sqlite import SQLiteStore as Store
@@ -305,6 +313,19 @@ async def test_a_run_is_open_until_it_has_ended(tmp_path: Path) -> None:
 def test_a_lease_without_length_is_refused(tmp_path: Path, lease: float) -> None:
     with pytest.raises(ValueError, match=f"lease is {lease}; give seconds above 0"):
         SQLiteJournal(tmp_path / "runs.db", lease=lease)
+
+
+@pytest.mark.parametrize(
+    "place", [":memory:", "file:runs.db?mode=memory", "mysql://h/x", "sqlite:///runs.db"]
+)
+@pytest.mark.parametrize("opened", [SQLiteJournal, journal_at, store_at])
+def test_what_names_no_file_makes_none(
+    place: str, opened: Callable[[str], object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(JournalError, match="name a file"):
+        opened(place)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_end_of_a_record_moves_with_each_entry() -> None:

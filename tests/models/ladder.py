@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 import httpx2
@@ -24,6 +24,7 @@ class LadderServer:
         rung: The field that makes it call; None of them for `free`.
         model: The name it serves.
         refuses: Fields that it refuses, as `transformers serve` does.
+        refusal: Why a body is refused, in an answer with that status.
         obeys_words: Whether a note in the conversation makes it call as well.
         arguments: Of the calls that it makes.
 
@@ -38,12 +39,16 @@ class LadderServer:
         *,
         model: str = "gemma-4-e4b-it",
         refuses: Collection[str] = (),
+        refusal: Callable[[Json], str | None] = lambda _body: None,
+        status: int = 400,
         obeys_words: bool = False,
         arguments: Json | None = None,
     ) -> None:
         self._rung = rung
         self._model = model
         self._refuses = set(refuses)
+        self._refusal = refusal
+        self._status = status
         self._obeys_words = obeys_words
         self._arguments = arguments or {}
         self.bodies: list[Json] = []
@@ -64,6 +69,8 @@ class LadderServer:
         if bad := self._refuses & body.keys():
             words = {"detail": f"Unexpected fields in the request: {bad}"}
             return httpx2.Response(422, json=words)
+        if (why := self._refusal(body)) is not None:
+            return httpx2.Response(self._status, json={"error": {"message": why}})
         return httpx2.Response(200, json=self._reply(body))
 
     def _reply(self, body: Json) -> Json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import httpx2
@@ -12,8 +12,9 @@ import pytest
 
 from agentkit import Limits, ModelSettings, VLLMModel, tool
 from agentkit.agent import Agent
+from agentkit.errors import ModelStatusError, ServerNotReadyError
 from agentkit.events import ModelCalled
-from agentkit.messages import Control, ToolChoice
+from agentkit.messages import Control, ModelRequest, ToolChoice, UserMessage
 from agentkit.models.calls import is_probe
 from tests.models.ladder import RUNGS, LadderServer
 
@@ -49,7 +50,8 @@ async def test_each_rung_is_found_and_named_by_the_events(rung: Control) -> None
     called = [event for event in told if isinstance(event, ModelCalled)]
     assert [event.response.control for event in called] == [rung, rung]
     assert [event.constrains for event in called] == [rung in ("grammar", "tool_choice")] * 2
-    assert len(server.bodies) - len(asked(server)) == {"grammar": 1}.get(rung, 3)
+    probes = {"grammar": 1, "tool_choice": 4, "json_schema": 3, "free": 3}
+    assert len(server.bodies) - len(asked(server)) == probes[rung]
 
 
 @pytest.mark.parametrize("rung", RUNGS[:3])
@@ -170,6 +172,163 @@ async def test_fields_that_a_server_refuses_are_found_out_once_and_left_out() ->
         assert result.stop_reason == "answer"
     assert [set(refused) & body.keys() for body in server.bodies[-3:]] == [set()] * 3
     assert len(asked(server)) == 3, "the probe has found it out"
+
+
+def first_of(*found: tuple[str, bool]) -> str | None:
+    return next((f"{name}: Extra inputs are not permitted" for name, sent in found if sent), None)
+
+
+def strict(body: dict[str, Any]) -> str | None:
+    """Takes only what OpenAI's own schema has, in the body and deeper."""
+    functions = [tool["function"] for tool in body.get("tools") or ()]
+    return first_of(
+        ("tools.0.function.strict", any("strict" in each for each in functions)),
+        ("messages.1.reasoning", any("reasoning" in each for each in body["messages"])),
+        ("return_token_ids", "return_token_ids" in body),
+        ("tool_choice.none", body.get("tool_choice") == "none"),
+    )
+
+
+class Thinking(LadderServer):
+    """Thinks before it calls, and calls once."""
+
+    def _reply(self, body: dict[str, Any]) -> dict[str, Any]:
+        if any(message["role"] == "tool" for message in body["messages"]):
+            return self._text("Seen.")
+        reply = super()._reply(body)
+        reply["choices"][0]["message"]["reasoning"] = "I look first."
+        return reply
+
+
+@pytest.mark.parametrize("status", [200, 400, 422, 500])
+@pytest.mark.parametrize("mode", ["auto", "none", "required"])
+async def test_what_is_refused_inside_tools_and_messages_is_left_out_too(
+    status: int, mode: Literal["auto", "none", "required"]
+) -> None:
+    arguments = {"name": "hall"}
+    server = Thinking("tool_choice", refusal=strict, status=status, arguments=arguments)
+    model = server.model()
+    settings = ModelSettings(tool_choice=ToolChoice(mode))
+    for _ in range(2):
+        result = await Agent(model, tools=[look], observers=()).run("Chat.", settings=settings)
+        assert result.stop_reason == "answer"
+        assert len(result.messages) == (4 if mode == "required" else 2)
+    assert model.constrains, "a forced call stays one"
+    assert [strict(body) for body in server.bodies[-2:]] == [None, None]
+
+
+async def test_a_value_that_is_refused_is_no_field_that_is_unknown() -> None:
+    def refusal(body: dict[str, Any]) -> str | None:
+        return f"max_tokens > 4096 is not supported, got {body['max_tokens']}"
+
+    server = LadderServer("free", refusal=refusal)
+    with pytest.raises(ModelStatusError, match="got 9000"):
+        await (
+            server.model()
+            .generate(ModelRequest([UserMessage("Chat.")], settings=ModelSettings(max_tokens=9000)))
+            .__anext__()
+        )
+    assert len(server.bodies) == 1
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function"}])
+async def test_a_server_that_takes_one_form_of_tool_choice_is_not_asked_for_the_other(
+    choice: object,
+) -> None:
+    def refusal(body: dict[str, Any]) -> str | None:
+        asked_for = body.get("tool_choice")
+        refused = asked_for == choice or type(asked_for) is type(choice) is dict
+        return "tool_choice is not supported in this form" if refused else None
+
+    server = LadderServer("tool_choice", refusal=refusal, obeys_words=True, arguments={"name": "x"})
+    agent = Agent(server.model(), tools=[look, wait], observers=())
+    result = await agent.run("Chat.", settings=FORCED, limits=Limits(steps=1))
+    assert result.messages[1].tool_calls  # type: ignore[union-attr]  # the first reply
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        httpx2.Response(500, json={"error": {"message": "InternalServerError: Connection error."}}),
+        httpx2.Response(520, text="<html>the origin is away</html>"),
+        httpx2.Response(200, text="<html>starting</html>"),
+        httpx2.Response(200, text='{"choices":[{"me'),
+    ],
+    ids=["500", "520", "a page", "cut"],
+)
+async def test_a_probe_that_fails_once_does_not_lower_the_rung(failure: httpx2.Response) -> None:
+    server = LadderServer("grammar")
+    failures = [failure]
+
+    def answers(request: httpx2.Request) -> httpx2.Response:
+        probes = is_probe(json.loads(request.content or "{}"))
+        return failures.pop() if probes and failures else server(request)
+
+    client = httpx2.AsyncClient(transport=httpx2.MockTransport(answers))
+    model = VLLMModel("http://server/v1", http_client=client, stream=False)
+    await Agent(model, tools=[wait], observers=()).run("Chat.")
+    assert model.constrains
+
+
+@pytest.mark.parametrize("listed", ["openai/*", "/models/gemma-4-E4B-it-Q4_K_M.gguf", "another"])
+async def test_a_model_that_is_not_listed_is_asked_before_it_is_refused(listed: str) -> None:
+    server = LadderServer("free", model=listed)
+    result = await Agent(server.model("gemma-4-e4b-it"), observers=()).run("Chat.")
+    assert result.stop_reason == "answer"
+    assert server.bodies[-1]["model"] == "gemma-4-e4b-it"
+    unknown = LadderServer(
+        "free", model=listed, refusal=lambda body: f"The model `{body['model']}` does not exist."
+    )
+    with pytest.raises(ServerNotReadyError, match="serves no model 'x'; it serves: "):
+        await Agent(unknown.model("x"), observers=()).run("Chat.")
+
+
+@pytest.mark.parametrize("rung", RUNGS[:3])
+@pytest.mark.parametrize("status", [400, 422])
+async def test_a_constraint_that_is_refused_for_some_tools_gives_way_for_these_alone(
+    rung: Control, status: int
+) -> None:
+    def refusal(body: dict[str, Any]) -> str | None:
+        held = {"structured_outputs", "tool_choice", "response_format"} & body.keys()
+        refused = held and not is_probe(body) and "look" in json.dumps(body)
+        return "the schema is too deep" if refused else None
+
+    server = LadderServer(
+        rung, refusal=refusal, status=status, obeys_words=True, arguments={"name": "hall"}
+    )
+    model = server.model()
+    for _ in range(2):
+        agent = Agent(model, tools=[look], observers=())
+        result = await agent.run("Chat.", settings=FORCED, limits=Limits(steps=1))
+        assert result.messages[1].tool_calls  # type: ignore[union-attr]  # the first reply
+    assert len([body for body in server.bodies if refusal(body)]) == 3 - RUNGS.index(rung)
+    await Agent(model, tools=[wait], observers=()).run("Chat.", limits=Limits(steps=1))
+    assert ("structured_outputs" in server.bodies[-1]) == (rung == "grammar")
+
+
+async def test_a_refusal_that_no_constraint_caused_is_raised_and_lowers_nothing() -> None:
+    refuses = True
+
+    def refusal(body: dict[str, Any]) -> str | None:
+        return "the model is asleep" if refuses and not is_probe(body) else None
+
+    server = LadderServer("grammar", refusal=refusal)
+    model = server.model()
+    with pytest.raises(ModelStatusError, match="asleep"):
+        await Agent(model, tools=[wait], observers=()).run("Chat.")
+    refuses = False
+    await Agent(model, tools=[wait], observers=()).run("Chat.")
+    assert "structured_outputs" in server.bodies[-1]
+
+
+@pytest.mark.parametrize("around", ["```json\n{}\n```", "\ufeff{}", "\n {} \n", "```\n{}```\n"])
+async def test_json_in_a_fence_or_behind_a_mark_is_the_json_that_was_asked_for(around: str) -> None:
+    class Fencing(LadderServer):
+        def _text(self, text: str) -> dict[str, Any]:
+            return super()._text(around.replace("{}", text) if text.startswith("{") else text)
+
+    server = Fencing("json_schema", arguments={"answer": 7})
+    assert (await Agent(server.model(), output_type=int, observers=()).run("How many?")).output == 7
 
 
 async def test_fields_are_found_out_without_tools_too() -> None:

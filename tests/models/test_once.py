@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from agentkit.errors import ModelStatusError
-from agentkit.models.server import Once
+from agentkit.models.once import Once
 
 
 class Finder:

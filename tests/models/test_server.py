@@ -26,7 +26,7 @@ CALL = '<|tool_call>call:look{name:<|"|>a → ü<|"|>}<tool_call|>'
 @tool(effect="pure")
 async def look(name: str) -> str:
     """Looks."""
-    return f"{name}: " + "日本 ü 😀 words " * 40
+    return f"{name}: " + "日本 ü 😀 words " * 36
 
 
 async def run(model: VLLMModel, context: Context | None = None) -> RunResult[str]:

@@ -285,6 +285,24 @@ def test_digits_that_no_float_holds_are_kept_where_a_text_is_taken_too() -> None
 
 
 @pytest.mark.parametrize(
+    ("text", "whole"),
+    [("9007199254740993.0", 2**53 + 1), ("12345678901234567890.0", 12345678901234567890)],
+)
+def test_a_whole_number_written_with_a_point_keeps_its_digits(text: str, whole: int) -> None:
+    integer = Shape.of({"type": "integer"})
+    kept = with_every_digit(read_exact(text), integer)
+    read = [kept, fitted(read_exact(text), integer), fitted(text, integer)]
+    assert read == [whole] * 3
+    assert {type(each) for each in read} == {int}
+
+
+def test_a_number_that_is_nearly_whole_is_no_whole_number() -> None:
+    text, integer = "1.0000000000000000001", Shape.of({"type": "integer"})
+    for value in (text, with_every_digit(read_exact(text), integer)):
+        assert fitted(value, integer) == text
+
+
+@pytest.mark.parametrize(
     ("value", "nothing"),
     [(None, True), (" NULL ", True), ("None", True), ("nil", False), ("", False), (0, False)],
 )

@@ -99,7 +99,42 @@ def test_a_folder_is_served_offline_by_its_own_config_under_its_own_name(tmp_pat
     assert made.environment["HF_HUB_OFFLINE"] == "1"
     assert value(made, "--max-model-len") == "32768"
     assert "--limit-mm-per-prompt" not in made.command, "a checkpoint of text only"
+    assert any("no chat template" in note for note in made.notes)
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    assert not any("template" in note for note in plan(str(folder), ServeOptions()).notes)
     assert "HF_HUB_OFFLINE" not in plan(MODELS["31B"], ServeOptions()).environment
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "words"),
+    [
+        ("my-tune", "qwen3", "no Gemma 4"),
+        ("gemma-4-best", "llama", "no Gemma 4"),
+        ("tuned", "gemma3_text", "no Gemma 4"),
+        ("speeder", "gemma4_assistant", "--draft"),
+    ],
+)
+def test_what_a_folder_holds_is_told_by_its_config_and_not_by_its_name(
+    tmp_path: Path, name: str, kind: str, words: str
+) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_type": kind}))
+    with pytest.raises(ServerNotReadyError, match=words):
+        plan(str(folder), ServeOptions())
+    (folder / "config.json").write_text(json.dumps({"model_type": "gemma4"}))
+    assert plan(str(folder), ServeOptions()).name == name
+
+
+def test_a_folder_weighs_what_its_files_weigh(tmp_path: Path) -> None:
+    text = {"num_hidden_layers": 60, "num_attention_heads": "many"}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gemma4", "text_config": text}))
+    with (tmp_path / "model.safetensors").open("wb") as file:
+        file.truncate(18_000_000_000)  # of which the disk holds nothing
+    made = plan(str(tmp_path), ServeOptions(memory=24))
+    assert any("about 18 GB" in note for note in made.notes)
+    with pytest.raises(ServerNotReadyError, match="18 GB"):
+        plan(str(tmp_path), ServeOptions(memory=16))
 
 
 def test_on_the_cpu_nothing_of_gpus_is_said() -> None:
@@ -111,7 +146,14 @@ def test_on_the_cpu_nothing_of_gpus_is_said() -> None:
 
 
 def test_a_name_that_says_nothing_is_said_to_be_a_guess() -> None:
-    assert any("guess" in note for note in plan("someone/my-model", ServeOptions()).notes)
+    for name, words in (("x/my-model", "nothing says"), ("x/gemma-4-mine", "which Gemma 4")):
+        [guess] = [note for note in plan(name, ServeOptions()).notes if "guess" in note]
+        assert words in guess
+
+
+@pytest.mark.parametrize("name", ["mlx-community/gemma-4-31b-it-4bit", "x/gemma-4-E4B-it-exl3"])
+def test_weights_of_another_program_are_named(name: str) -> None:
+    assert any("none that vLLM reads" in note for note in plan(name, ServeOptions()).notes)
 
 
 def test_the_shown_command_is_the_one_for_a_shell() -> None:
@@ -129,6 +171,17 @@ def test_the_shown_command_is_the_one_for_a_shell() -> None:
         ("Qwen/Qwen3-32B", ServeOptions(), "no Gemma 4"),
         ("google/gemma-3-27b-it", ServeOptions(), "no Gemma 4"),
         ("google/diffusiongemma-26B-A4B-it", ServeOptions(), "no Gemma 4"),
+        ("google/medgemma-4b-it", ServeOptions(), "no Gemma 4"),
+        ("google/translategemma-12b-it", ServeOptions(), "no Gemma 4"),
+        ("google/gemma-7b-it", ServeOptions(), "no Gemma 4"),
+        ("google/embeddinggemma-300m", ServeOptions(), "no Gemma 4"),
+        ("google/gemma-4-E4B-it-assistant/", ServeOptions(), "--draft"),
+        ("x/gemma-4-31B-it-assistant-FP8", ServeOptions(), "--draft"),
+        ("unsloth/gemma-4-12B-bnb-4bit", ServeOptions(), "serve unsloth/gemma-4-12B-it"),
+        ("x/gemma-4-26B-A4B-base", ServeOptions(), "serve x/gemma-4-26B-A4B-it"),
+        ("google/gemma-4-31B-it", ServeOptions(extra=("--port=9",)), "own options"),
+        ("google/gemma-4-31B-it", ServeOptions(extra=("--api-key", "k")), "AGENTKIT_API_KEY"),
+        ("google/gemma-4-31B-it-qat-q4_0-unquantized", ServeOptions(memory=40), "62 GB"),
         ("google/gemma-4-31B-it", ServeOptions(gpus=3), "1, 2, 4, 8"),
         ("google/gemma-4-31B-it", ServeOptions(memory=24), "w4a16"),
         ("google/gemma-4-31B-it", ServeOptions(memory=24, gpus=2), "24 GB"),
@@ -148,6 +201,10 @@ def test_what_cannot_work_is_refused_with_what_would(
         ("google/gemma-4-31B-it-qat-w4a16-ct", 24),
         ("RedHatAI/gemma-4-26B-A4B-it-FP8-dynamic", 48),
         ("google/gemma-4-E4B-it", 24),
+        ("x/gemma-4-E4B-it-medical-assistant", 24),
+        ("x/gemma-4-31B-it-4bit", 24),
+        ("x/gemma-4-31B-it-NVFP4A16", 24),
+        ("x/gemma-4-31B-it-Q8_0-GGUF", 48),
     ],
 )
 def test_what_fits_is_planned(model: str, memory: float) -> None:
@@ -169,6 +226,11 @@ def test_a_draft_model_is_named_and_used_where_it_is_wanted() -> None:
     drafts = json.loads(
         value(plan(MODELS["31B"], ServeOptions(draft=True)), "--speculative-config")
     )
+    for model, wish in (
+        ("x/gemma-4-mine", ServeOptions(draft=True)),
+        (MODELS["31B"], ServeOptions(draft=True, cpu=True)),
+    ):
+        assert any("--draft is left out" in note for note in plan(model, wish).notes)
     assert drafts == {"model": "google/gemma-4-31B-it-assistant", "num_speculative_tokens": 4}
 
 

@@ -338,6 +338,65 @@ def test_a_name_that_looks_like_one_that_is_there_is_that_one(root: Path) -> Non
         run(root, "read_file", "at 10 AM.txt")
 
 
+ODD_NAMES = {
+    b"caf\xe9.txt": "caf\\xE9.txt",
+    b"d\xff/in\xc3.txt": "d\\xFF/in\\xC3.txt",
+    b"a\nb.txt": "a\\x0Ab.txt",
+    b"\x1b[31m": "\\x1B[31m",
+    "\u2028.txt".encode(): "\\u2028.txt",
+    b"back\\slash": "back\\slash",
+}
+"""Names as they are, and as they are shown."""
+
+
+@pytest.mark.parametrize(("name", "shown"), ODD_NAMES.items())
+def test_a_name_that_is_no_utf8_or_no_line_is_shown_by_its_bytes_and_taken_so(
+    root: Path, name: bytes, shown: str
+) -> None:
+    file = root / os.fsdecode(name)
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("a = 1\n")
+    (root / "b.txt").write_text("a = 1\n")
+    listed = run(root, "list_files").splitlines()
+    assert shown in listed
+    assert len(listed) == 7
+    assert run(root, "read_file", shown) == "   1| a = 1"
+    assert edit(root, shown, "1", "2").startswith(f"Edited {shown}:")
+    assert run(root, "write_file", shown, "a = 3\n") == f"Wrote {shown}, 1 line; it had 1."
+    assert file.read_text() == "a = 3\n"
+
+
+class _Meddled(ToolContext[Path]):
+    """The context of a call during which somebody else saves a file."""
+
+    @property
+    def idempotency_key(self) -> str:
+        self.deps.write_text("theirs\n")
+        return "key"
+
+
+def test_an_edit_of_a_file_that_somebody_saves_meanwhile_changes_nothing(root: Path) -> None:
+    context = _Meddled(root / "README.md", "run")
+    tool = ProjectFiles(root).get("edit_file")
+    assert tool is not None
+    with pytest.raises(ToolError, match="it was changed meanwhile; read it again"):
+        tool(context, "README.md", [Edit("Shop", "Store")])
+    assert (root / "README.md").read_text() == "theirs\n"
+    assert sorted(os.listdir(root)) == [".git", ".gitignore", "README.md", "a.log", "out", "src"]
+
+
+def test_a_file_too_large_to_be_read_is_not_called_no_text(root: Path) -> None:
+    (root / "big.txt").write_text("line\n" * 2_000_001)
+    assert "it was larger than 10,000,000 bytes." in run(root, "write_file", "big.txt", "x")
+
+
+def test_a_file_two_hundred_folders_deep_is_listed(root: Path) -> None:
+    deep = root.joinpath(*(f"n{number}" for number in range(200)))
+    deep.mkdir(parents=True)
+    (deep / "leaf.txt").touch()
+    assert "leaf.txt" in run(root, "list_files")
+
+
 def test_a_project_opened_through_a_link_takes_paths_through_it(root: Path) -> None:
     link = root.parent / "link"
     link.symlink_to(root)

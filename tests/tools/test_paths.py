@@ -349,7 +349,7 @@ def test_a_path_is_as_long_as_the_system_allows_and_is_shown_in_short(root: Root
     with pytest.raises(ToolError, match=f'^"{longest[:100]}…" is not a path.$'):
         root.relative(f"{longest}y")
     whole = "z" * 99 + "\0"
-    with pytest.raises(ToolError, match=f'^"{whole}" is not a path.$'):
+    with pytest.raises(ToolError, match=rf'^"{"z" * 99}\\x00" is not a path.$'):
         root.relative(whole)
     with pytest.raises(ToolError, match=f'^"{"z" * 100}…" is not a path.$'):
         root.relative(f"z{whole}")

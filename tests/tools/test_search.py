@@ -93,6 +93,19 @@ def test_what_cannot_be_searched_for_is_refused(search: Search, text: str) -> No
         run(search, "search_text", text)
 
 
+def test_what_is_in_files_of_odd_names_is_found_and_in_no_other(search: Search, root: Path) -> None:
+    for name in (b"caf\xe9.txt", b"one\ntwo.txt"):
+        (root / os.fsdecode(name)).write_text("a rare word\n")
+    (root / "two.txt").write_text("another\n")
+    assert run(search, "search_text", "rare").splitlines() == [
+        "2 results",
+        "caf\\xE9.txt:1: a rare word",
+        "one\\x0Atwo.txt:1: a rare word",
+    ]
+    assert run(search, "search_text", "rare", "caf\\xE9.txt").startswith("1 result")
+    assert run(search, "find_files", "one*two.txt") == "1 file\none\\x0Atwo.txt"
+
+
 @pytest.mark.parametrize("folder", ["..", "/etc", "up", "link.txt", "gone"])
 def test_nothing_outside_is_searched(search: Search, folder: str) -> None:
     with pytest.raises(ToolError) as caught:

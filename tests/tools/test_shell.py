@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 import time
@@ -93,6 +94,18 @@ def test_a_long_output_is_kept_at_both_ends(tmp_path: Path) -> None:
     assert len(text) < 800
 
 
+def shown(output: bytes) -> str:
+    """Output with each byte that is no UTF-8 as its number."""
+
+    def number(error: UnicodeError) -> tuple[str, int]:
+        assert isinstance(error, UnicodeDecodeError)
+        wrong = error.object[error.start : error.end]
+        return "".join(f"\\x{byte:02X}" for byte in wrong), error.end
+
+    codecs.register_error("numbers", number)
+    return output.decode("utf-8", "numbers")
+
+
 @given(st.lists(st.binary(max_size=40)), st.integers(0, 60))
 def test_an_output_is_its_beginning_and_its_end(pieces: list[bytes], most: int) -> None:
     output = Output(most)
@@ -100,11 +113,16 @@ def test_an_output_is_its_beginning_and_its_end(pieces: list[bytes], most: int) 
         output.add(piece)
     whole = b"".join(pieces)
     if len(whole) <= most:
-        assert output.text() == whole.decode("utf-8", "replace")
+        assert output.text() == shown(whole)
     else:
         head, tail = whole[: most // 3], whole[len(whole) - (most - most // 3) :]
         note = f"\n[… {len(whole) - most:,} bytes left out …]\n"
-        assert output.text() == head.decode(errors="replace") + note + tail.decode(errors="replace")
+        assert output.text() == shown(head) + note + shown(tail)
+
+
+def test_a_name_that_is_no_utf8_is_printed_as_the_other_tools_take_it(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"caf\xe9.txt")).touch()
+    assert "caf\\xE9.txt" in answer(tmp_path, "ls")
 
 
 @pytest.mark.parametrize("command", ["", "  ", "a\0b"])

@@ -71,7 +71,7 @@ def test_the_wheel_holds_the_code_the_model_and_nothing_else(wheel: Path) -> Non
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.partition("/")[0] for name in names}
     (about,) = [top for top in tops if top.endswith(".dist-info")]
-    assert tops == {"agentkit", "agentkit_tools", "agentkit_evals", about}
+    assert tops == {"agentkit", "agentkit_start.py", "agentkit_tools", "agentkit_evals", about}
     assert "agentkit/py.typed" in names
     assert "agentkit/models/tiny/model.safetensors" in names
     assert f"{about}/licenses/LICENSE" in names

@@ -503,7 +503,6 @@ def test_many_small_pieces_add_up_to_the_same_text() -> None:
         decoder.feed(json.dumps({"choices": [{"delta": {"content": f"{n},"}}]}).encode())
     decoder.feed(b'{"choices": [{"finish_reason": "stop"}]}')
     assert decoder.finish(0).message.content == "".join(f"{n}," for n in range(10_000))
-    assert len(decoder.reply.text) < 4_200
 
 
 @pytest.mark.parametrize("ids", [[{}], ["1"], "12", [True], {"a": 1}])

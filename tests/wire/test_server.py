@@ -6,13 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.errors import AgentKitError, ContextWindowError, ModelStatusError
+from agentkit.errors import (
+    AgentKitError,
+    ContextWindowError,
+    ModelProtocolError,
+    ModelStatusError,
+)
 from agentkit.wire import (
+    OPTIONAL,
     ServedModel,
     read_models,
     read_special_tokens,
     read_text,
+    read_tokens,
     read_waiting,
+    unknown_fields,
 )
 from agentkit.wire.server import ANY_SERVER
 
@@ -177,3 +185,53 @@ def test_a_prompt_that_is_too_long_is_known_in_the_words_of_each_server(words: s
 def test_other_refusals_are_not_taken_for_a_prompt_that_is_too_long(words: str) -> None:
     error = ANY_SERVER.error(json.dumps({"error": words}).encode(), 400)
     assert isinstance(error, ModelStatusError)
+
+
+def test_the_words_of_a_refusal_cannot_control_a_terminal() -> None:
+    words = rb'{"error": {"message": "\u001b[2J\ud800 \u202egnp.exe\u0007 no"}}'
+    assert "400: \ufffd[2J\ufffd \ufffdgnp.exe\ufffd no" in str(ANY_SERVER.error(words, 400))
+
+
+def test_a_model_whose_name_no_request_can_hold_is_left_out() -> None:
+    listed = {"data": [{"id": "gemma-4-\ud800"}, {"id": "gemma-4-e4b-it"}]}
+    assert [model.name for model in read_models(listed)] == ["gemma-4-e4b-it"]
+
+
+@pytest.mark.parametrize("tokens", [["a"], [1.0, 2.0], [None], [{"id": 1}], [-1], [True]])
+def test_what_is_no_token_id_is_not_taken_for_one(tokens: list[object]) -> None:
+    with pytest.raises(ModelProtocolError):
+        read_tokens({"tokens": tokens, "count": len(tokens)})
+
+
+@pytest.mark.parametrize(
+    ("words", "refused"),
+    [
+        ("'return_token_ids' is not a valid field", {"return_token_ids"}),
+        ("Invalid fields: logit_bias, stop_token_ids", {"logit_bias", "stop_token_ids"}),
+        ("Field stop_token_ids does not exist", {"stop_token_ids"}),
+        ("No such parameter: chat_template_kwargs", {"chat_template_kwargs"}),
+        ("Feld 'return_token_ids' ist nicht erlaubt", {"return_token_ids"}),
+        ("create() got an unexpected keyword argument 'top_k'", {"top_k"}),
+        ("messages.2.assistant.reasoning: Extra inputs are not permitted", {"reasoning"}),
+        ("response_format is not available for this model", {"response_format"}),
+        # What is refused, and then what is not.
+        (
+            "unknown field `return_token_ids`, expected one of `messages`, `max_tokens`, `seed`",
+            {"return_token_ids"},
+        ),
+        ("Unsupported field top_k; supported fields are: max_tokens, seed", {"top_k"}),
+        ("Allowed parameters: seed, max_tokens. Unknown parameter: top_k", {"top_k"}),
+        ('Unrecognized field "top_k" (2 known properties: "max_tokens", "seed")', {"top_k"}),
+        ("Unknown parameter: 'return_token_ids'. Did you mean 'seed'?", {"return_token_ids"}),
+        ("Unknown field top_k in {'model': 'g', 'max_tokens': 5, 'seed': 3}", {"top_k"}),
+        # The field is known, and its value is refused.
+        ("max_tokens=9000 is not allowed: at most 4096", set()),
+        ("This model does not support max_tokens > 4096", set()),
+        ("top_k must be -1 or more; unexpected value", set()),
+        ("Value error, seed: unsupported type float", set()),
+    ],
+)
+def test_the_fields_that_a_server_does_not_take_are_known_in_the_words_of_each(
+    words: str, refused: set[str]
+) -> None:
+    assert unknown_fields(words, OPTIONAL.keys()) == refused

@@ -23,6 +23,7 @@ from agentkit_tools.cgroup import capped
 from agentkit_tools.disarm import disarmed
 from agentkit_tools.guarded import Guarded
 from agentkit_tools.sandbox import Sandbox, SandboxError
+from agentkit_tools.texts import visible
 from agentkit_tools.tryout import check_sandbox
 
 _TICK = 0.05
@@ -80,9 +81,14 @@ class Output:
         tail = b"".join(self._tail)[-self._tail_size :]
         left_out = self._total - len(self._head) - len(tail)
         if not left_out:
-            return (self._head + tail).decode("utf-8", "replace")
-        head, end = (part.decode("utf-8", "replace") for part in (self._head, tail))
+            return _shown(self._head + tail)
+        head, end = _shown(self._head), _shown(tail)
         return f"{head}\n[… {left_out:,} bytes left out …]\n{end}"
+
+
+def _shown(output: bytes | bytearray) -> str:
+    """Output as text; bytes that are no UTF-8, as in the name of a file, as the other tools do."""
+    return visible(output.decode("utf-8", "surrogateescape"))
 
 
 def run(

@@ -7,6 +7,7 @@ something outside is cut rather than written through, and nothing special is eve
 
 from __future__ import annotations
 
+import errno
 import os
 import posixpath
 import secrets
@@ -26,7 +27,16 @@ from agentkit_tools.differences import difference
 from agentkit_tools.edits import Edit, applied, is_done
 from agentkit_tools.guarded import why_not_written
 from agentkit_tools.paths import Root
-from agentkit_tools.texts import LINE_END, Decoded, NotTextError, decoded, lines_of, named, numbered
+from agentkit_tools.texts import (
+    LINE_END,
+    Decoded,
+    NotTextError,
+    decoded,
+    lines_of,
+    named,
+    numbered,
+    spelled,
+)
 from agentkit_tools.tree import LEFT_OVER, files_of, missing
 
 LARGEST: Final = 10_000_000  # bytes of a file that is read or edited
@@ -103,7 +113,7 @@ class _Files:
         names = list(files_of(self._root, folder))
         if len(names) > _SHOWN_ENTRIES:
             return _by_folder(names, self._root.relative(folder))
-        return "\n".join([pluralize(len(names), "file"), *names])
+        return "\n".join([pluralize(len(names), "file"), *map(spelled, names)])
 
     def read_file(
         self,
@@ -146,10 +156,10 @@ class _Files:
         new = _as_before(content, there)
         with self._root.parent(path, create=True) as (folder, name):
             _replace(folder, name, new.content, context.idempotency_key)
-        done = f"Wrote {self._root.relative(path)}, {pluralize(len(lines_of(content)), 'line')}"
+        done = f"Wrote {self._shown(path)}, {pluralize(len(lines_of(content)), 'line')}"
         if there is None:
             return f"{done}, a new file."
-        had = f"it had {len(lines_of(new.old.text))}" if new.old else "it was no text"
+        had = f"it had {len(lines_of(new.old.text))}" if new.old else _what_was(there)
         return f"{done}; {had}{new.note}."
 
     def lock(self, arguments: Mapping[str, Any]) -> str:
@@ -159,7 +169,7 @@ class _Files:
     def target(self, arguments: Mapping[str, Any]) -> str:
         """The file that a call would write, or why it is refused, as a person is asked about it."""
         try:
-            return self._root.relative(arguments["path"])
+            return self._shown(arguments["path"])
         except ToolError as refusal:
             return str(refusal)
 
@@ -169,7 +179,7 @@ class _Files:
         if there is None or _as_before(arguments["content"], there).content != there:
             return None
         lines = pluralize(len(lines_of(arguments["content"])), "line")
-        return Happened(f"Wrote {self._root.relative(arguments['path'])}, {lines}.")
+        return Happened(f"Wrote {self._shown(arguments['path'])}, {lines}.")
 
     def edit_file(self, context: ToolContext[Any], path: str, edits: list[Edit]) -> str:
         """Replace pieces of a text file. Each old text must be in the file exactly once.
@@ -180,7 +190,7 @@ class _Files:
             edits: The replacements; all are done, or none.
         """
         before = self._text(path)
-        shown = self._root.relative(path)
+        shown = self._shown(path)
         self._refuse_programs(path)
         try:
             changed = applied(before.text, edits, shown)
@@ -189,7 +199,8 @@ class _Files:
                 raise ToolError(f"{refusal}\n({before.note})") from None
             raise
         with self._root.parent(path) as (folder, name):
-            _replace(folder, name, _encoded(before, changed, shown), context.idempotency_key)
+            content, there = _encoded(before, changed, shown), before.encode(before.text)
+            _replace(folder, name, content, context.idempotency_key, there)
         note = f"\n({before.note})" if before.note else ""
         return f"Edited {shown}:\n{difference(before.text, changed)}{note}"
 
@@ -200,7 +211,7 @@ class _Files:
             ToolError: There is no mark, and the text could be from before or after.
         """
         path, edits = arguments["path"], arguments["edits"]
-        happened = Happened(f"Edited {self._root.relative(path)}.")
+        happened = Happened(f"Edited {self._shown(path)}.")
         if self._mark(path) == context.idempotency_key:
             return happened
         done = is_done(self._text(path).text, edits)
@@ -228,7 +239,10 @@ class _Files:
     def _refuse_programs(self, path: str) -> None:
         relative = self._root.relative(path)
         if (why := why_not_written(self._root, relative)) is not None:
-            raise ToolError(f'"{relative}" is not written here: {why}.')
+            raise ToolError(f'"{spelled(relative)}" is not written here: {why}.')
+
+    def _shown(self, path: str) -> str:
+        return spelled(self._root.relative(path))
 
     def _mark(self, path: str) -> str | None:
         try:
@@ -265,7 +279,7 @@ def _by_folder(names: Sequence[str], folder: str) -> str:
         head, slash, _ = posixpath.relpath(name, folder).partition("/")
         counts[head + slash] = counts.get(head + slash, 0) + 1
     shown = [
-        f"{name} ({pluralize(count, 'file')})" if name.endswith("/") else name
+        f"{spelled(name)} ({pluralize(count, 'file')})" if name.endswith("/") else spelled(name)
         for name, count in counts.items()
     ]
     head = f"{len(names)} files"
@@ -343,8 +357,23 @@ def _as_before(content: str, there: bytes | None) -> _Written:
 _END_NAMES = {"\r\n": "CRLF", "\r": "CR"}
 
 
-def _replace(folder: int, name: str, content: bytes, key: str) -> None:
-    """Puts a new file in place of the old one at once; it is on the disk when this returns."""
+def _what_was(there: bytes) -> str:
+    return f"it was larger than {LARGEST:,} bytes" if len(there) > LARGEST else "it was no text"
+
+
+def _replace(folder: int, name: str, content: bytes, key: str, there: bytes | None = None) -> None:
+    """Puts a new file in place of the old one at once; it is on the disk when this returns.
+
+    Args:
+        folder: A descriptor of its folder.
+        name: Its name there.
+        content: What it shall hold.
+        key: The key of the call that writes it.
+        there: What the old one must still hold; None for whatever it is.
+
+    Raises:
+        ToolError: It cannot be written, or was changed by somebody else.
+    """
     beside = f".{name[:100]}.{secrets.token_hex(6)}{LEFT_OVER}"
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -357,12 +386,20 @@ def _replace(folder: int, name: str, content: bytes, key: str) -> None:
             file.write(content)
             file.flush()
             os.fsync(descriptor)
+        if there is not None and _held(folder, name, len(there) + 1) != there:
+            raise OSError(errno.ESTALE, "it was changed meanwhile; read it again")
         os.rename(beside, name, src_dir_fd=folder, dst_dir_fd=folder)
         os.fsync(folder)
     except OSError as error:
         with suppress(OSError):
             os.unlink(beside, dir_fd=folder)
         raise ToolError(f'"{name}" cannot be written: {error.strerror}.') from None
+
+
+def _held(folder: int, name: str, most: int) -> bytes:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with os.fdopen(os.open(name, flags, dir_fd=folder), "rb") as file:
+        return file.read(most)
 
 
 def _take_over(descriptor: int, old: os.stat_result) -> None:

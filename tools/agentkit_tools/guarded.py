@@ -44,6 +44,7 @@ from agentkit_tools.relied import (
     started,
     trail,
 )
+from agentkit_tools.texts import spelled
 
 _DEEPEST = 200  # levels of folders
 _LONGEST_SETTINGS = 1 << 20  # bytes of a git configuration file
@@ -74,7 +75,7 @@ class Guarded:
     def named(self) -> dict[str, str]:
         """The outermost closed paths → why, in order, as a person is told."""
         named = {
-            path: why
+            spelled(path): why
             for path, why in self.locked.items()
             if not self.covers(posixpath.dirname(path) or ".")
         }
@@ -82,7 +83,7 @@ class Guarded:
             if path == ".":
                 named["the files right in the project's folder"] = why
             elif not self.covers(path):
-                named[f"{path}/*"] = why
+                named[f"{spelled(path)}/*"] = why
         return dict(sorted(named.items()))
 
 

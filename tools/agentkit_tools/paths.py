@@ -27,6 +27,7 @@ from typing import NamedTuple
 from agentkit import ToolError
 from agentkit_tools.beneath import has_openat2, openat2, walked
 from agentkit_tools.folding import folded
+from agentkit_tools.texts import spelled
 
 PROTECTED = frozenset({".git", ".agentkit"})
 """Never written, at any depth: what git runs by itself (hooks, filters, fsmonitor) and what an
@@ -72,7 +73,7 @@ class Root:
         try:
             self.path = Path(path).resolve(strict=True)
             self.descriptor = os.open(self.path, _DIRECTORY | os.O_CLOEXEC)
-        except (OSError, ValueError):
+        except (OSError, ValueError, RuntimeError):  # of a link to itself, until Python 3.12
             raise NotADirectoryError(f"there is no directory {str(path)!r}") from None
         self._open_beneath = walked if walk or not has_openat2(self.descriptor) else openat2
 
@@ -92,7 +93,8 @@ class Root:
 
         An absolute path may go through any name of the root, such as the link by which it was
         opened. A name that does not exist, but looks like exactly one that does (a decomposed
-        accent, a narrow space: `agentkit_tools.folding`), is spelled as that one.
+        accent, a narrow space: `agentkit_tools.folding`), is spelled as that one; and so is one as
+        the tools show it (`texts.spelled`).
 
         Raises:
             ToolError: It is no path, or lies outside.
@@ -117,7 +119,11 @@ class Root:
         while path[0] in "\"'`" and path[-1] == path[0] and not self._has(path):
             path = path[1:-1].strip() or "."
         slashed = path.replace("\\", "/")
-        if slashed != path and not self._has(path) and self._has(posixpath.dirname(slashed)):
+        if (
+            slashed != path
+            and not self._has(self._as_spelled(path))
+            and self._has(posixpath.dirname(slashed))
+        ):
             raise ToolError(f"{_short(path)} is no path here: write {_short(slashed)}.")
         first = path.split("/", 1)[0]
         if not _SHELL_PATH.match(path) or self._has(first):
@@ -168,7 +174,9 @@ class Root:
             if name in names:
                 continue
             wanted = folded(name)
-            alike = [each for each in names if folded(each) == wanted]
+            alike = [each for each in names if spelled(each) == name] or [
+                each for each in names if folded(each) == wanted
+            ]
             if len(alike) != 1:
                 break
             parts[depth] = alike[0]
@@ -400,6 +408,8 @@ class Root:
             return FileNotFoundError(path)
         if error.errno in (errno.EXDEV, errno.EAGAIN):
             return self._outside(path)
+        if error.errno == errno.ENXIO:
+            return ToolError(f"{_short(path)} is a socket.")
         if error.errno in _LINK_ERRORS:  # swapped while it was looked at
             return ToolError(f"{_short(path)} goes through something that is no directory.")
         return ToolError(f"{_short(path)}: {os.strerror(error.errno or errno.EIO)}.")
@@ -449,7 +459,7 @@ def as_filed(name: str) -> str:
 
 
 def _short(path: str) -> str:
-    shown = path if len(path) <= 100 else f"{path[:100]}…"
+    shown = spelled(path if len(path) <= 100 else f"{path[:100]}…")
     return f'"{shown}"'
 
 

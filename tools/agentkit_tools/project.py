@@ -20,7 +20,7 @@ from agentkit.wording import pluralize
 from agentkit_tools.differences import window
 from agentkit_tools.folding import Folding, find, folded
 from agentkit_tools.paths import Root
-from agentkit_tools.texts import NotTextError, decoded, lines_of, numbered
+from agentkit_tools.texts import NotTextError, decoded, lines_of, numbered, spelled
 from agentkit_tools.tree import files_of, missing
 
 _SKIPPED = frozenset({"node_modules", "__pycache__", "venv", "dist", "build", "target"})
@@ -119,7 +119,7 @@ class _Reader:
         finally:
             os.close(descriptor)
         names = [f"{name}/" if folds else name for name, folds in entries if not _is_skipped(name)]
-        shown = names[:_SHOWN_ENTRIES]
+        shown = [spelled(name) for name in names[:_SHOWN_ENTRIES]]
         head = "1 entry" if len(names) == 1 else f"{len(names)} entries"
         if names:
             head += f" ({_by_kind(names)})"
@@ -166,7 +166,8 @@ class _Reader:
                 if (found := finder(line)) >= 0:
                     shown = line.lstrip()
                     place = max(found - (len(line) - len(shown)), 0)
-                    yield f"{path}:{number}: {window(shown.rstrip(), place, _SHOWN_COLUMNS)}"
+                    shown = window(shown.rstrip(), place, _SHOWN_COLUMNS)
+                    yield f"{spelled(path)}:{number}: {shown}"
 
     def _text(self, path: str) -> str | None:
         """The text of a file; None if it is too large or binary."""

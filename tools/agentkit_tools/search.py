@@ -29,7 +29,7 @@ from agentkit_tools.differences import window
 from agentkit_tools.folding import Folding, find, folded
 from agentkit_tools.helpers import RIPGREP, found
 from agentkit_tools.paths import Root
-from agentkit_tools.texts import NotTextError, decoded, lines_of, visible
+from agentkit_tools.texts import NotTextError, decoded, lines_of, spelled, visible
 from agentkit_tools.tree import LEFT_OVER, SKIPPED, files_of
 
 _LABELS: frozenset[Label] = frozenset({"reads_private", "reads_untrusted"})
@@ -119,7 +119,9 @@ class _Search:
             wanted = f"*{wanted}*"
         pattern = re.compile(fnmatch.translate(folded(f"*/{wanted}").casefold()))
         names = [
-            path for path in files_of(self._root) if pattern.match(folded(f"/{path}").casefold())
+            path
+            for path in map(spelled, files_of(self._root))
+            if pattern.match(folded(f"/{path}").casefold())
         ]
         return _listing(names[:_SHOWN_RESULTS], len(names), "file")
 
@@ -146,7 +148,7 @@ class _Search:
                     before = len(line.encode(errors="replace")[:column].decode(errors="replace"))
                     shown = line.lstrip()
                     place = max(before - (len(line) - len(shown)), 0)
-                    yield f"{path}:{number}: {window(shown, place)}"
+                    yield f"{spelled(path)}:{number}: {window(shown, place)}"
 
     def _text(self, path: str) -> str | None:
         """The text of a file; None if it is too large, binary or not readable."""
@@ -194,14 +196,14 @@ class _Search:
         """The files that ripgrep lists."""
         output = b"".join(self._run([*_EVERY, *how, f"./{start}"]))
         paths = filter(None, output.split(b"\0"))  # a zero byte ends each
-        return {posixpath.normpath(path.decode(errors="replace")) for path in paths}
+        return {posixpath.normpath(os.fsdecode(path)) for path in paths}
 
     def _by_ripgrep(self, text: str, start: str, regex: bool) -> Iterator[_Place]:
         fixed = [] if regex else ["--fixed-strings"]
         return _places(self._run([*_EVERY, *_RIPGREP, *fixed, "--", text, f"./{start}"]))
 
     def _run(self, arguments: Sequence[str]) -> Iterator[bytes]:
-        """The lines that ripgrep prints.
+        """What ripgrep prints, in pieces that end with a line's end.
 
         Raises:
             ToolError: The expression is wrong, or ripgrep did not come to its end.
@@ -283,15 +285,15 @@ def _order(place: _Place) -> list[str]:
 
 def _places(output: Iterable[bytes]) -> Iterator[_Place]:
     last: tuple[str, int] | None = None
+    begun = b""  # of a path that holds ends of lines
     for line in output:
-        path, _, rest = line.partition(b"\0")
+        path, ended, rest = (begun + line).partition(b"\0")
+        begun = b"" if ended else path
+        if not ended:
+            continue
         number, _, rest = rest.partition(b":")
-        try:
-            place = _Place(
-                posixpath.normpath(path.decode()), int(number), int(rest.partition(b":")[0]) - 1
-            )
-        except ValueError:
-            continue  # a name that is no UTF-8
+        column = rest.partition(b":")[0]
+        place = _Place(posixpath.normpath(os.fsdecode(path)), int(number), int(column) - 1)
         if place[:2] != last:
             yield place
         last = place[:2]

@@ -319,7 +319,18 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 def _escape(found: re.Match[str]) -> str:
     code = ord(found[0])
-    return f"\\x{code - 0xDC00:02X}" if _ESCAPED.match(found[0]) else f"\\u{code:04X}"
+    byte = code - 0xDC00 if _ESCAPED.match(found[0]) else code
+    return f"\\x{byte:02X}" if byte < 0x80 or byte != code else f"\\u{code:04X}"
+
+
+def spelled(name: str) -> str:
+    r"""A name of a file as it is shown, and as `Root.relative` takes it: `\xNN` for a byte that is
+    no UTF-8, and numbers for what would end its line or drive a terminal.
+    """
+    return _SPELLED.sub(_escape, name)
+
+
+_SPELLED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def at_most(text: str, length: int) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 
 from agentkit import ToolError
 from agentkit_tools.paths import Entry, Root
-from agentkit_tools.texts import at_most, visible
+from agentkit_tools.texts import at_most, spelled, visible
 
 SKIPPED = frozenset(
     {
@@ -35,7 +35,7 @@ LEFT_OVER = ".agentkit.tmp"
 """How the name of a temporary file ends that is being written; a crash may leave one behind."""
 
 _MOST_FILES = 100_000
-_MOST_LEVELS = 40
+_IGNORE = ".gitignore"
 _LARGEST_IGNORE = 32_768
 """Bytes of a .gitignore that are read, up to the last whole line: so rules that were written to be
 slow take tenths of a second at most."""
@@ -78,38 +78,52 @@ def files_of(root: Root, folder: str = ".") -> Iterator[str]:
     specs: tuple[tuple[str, _Spec], ...] = ()
     for depth in range(len(parts)):
         specs = _with_spec(root, "/".join(parts[:depth]), specs)
-    return islice(_walk(root, _Folder("/".join(parts), specs), 0), _MOST_FILES)
+    return islice(_walk(root, _Folder("/".join(parts), specs)), _MOST_FILES)
 
 
-def _walk(root: Root, folder: _Folder, level: int) -> Iterator[str]:
-    here = _Folder(folder.path, _with_spec(root, folder.path, folder.specs))
-    for name, kind, _ in _entries(root, folder.path):
-        path = posixpath.join(folder.path, name)
-        if stat.S_ISDIR(kind):
-            if name not in SKIPPED and level < _MOST_LEVELS and not here.ignores(path, folder=True):
-                yield from _walk(root, _Folder(path, here.specs), level + 1)
-        elif (
-            stat.S_ISREG(kind)
-            and not name.endswith(LEFT_OVER)
-            and not here.ignores(path, folder=False)
-        ):
-            yield path
+def _walk(root: Root, start: _Folder) -> Iterator[str]:
+    """Yields the files below a folder; how deep it is, only the length of a path bounds."""
+    open_ = [_looked_into(root, start)]
+    while open_:
+        here, entries = open_[-1]
+        for name, kind, _ in entries:
+            path = posixpath.join(here.path, name)
+            if stat.S_ISDIR(kind):
+                if name not in SKIPPED and not here.ignores(path, folder=True):
+                    open_.append(_looked_into(root, _Folder(path, here.specs)))
+                    break
+            elif (
+                stat.S_ISREG(kind)
+                and not name.endswith(LEFT_OVER)
+                and not here.ignores(path, folder=False)
+            ):
+                yield path
+        else:
+            open_.pop()
+
+
+def _looked_into(root: Root, folder: _Folder) -> tuple[_Folder, Iterator[Entry]]:
+    """The folder with its own .gitignore, and its entries."""
+    entries, specs = _entries(root, folder.path), folder.specs
+    if any(entry.name == _IGNORE for entry in entries):
+        specs = _with_spec(root, folder.path, specs)
+    return _Folder(folder.path, specs), iter(entries)
 
 
 def _entries(root: Root, path: str) -> Sequence[Entry]:
-    """The entries of a folder, in order, without names that are no UTF-8 and so cannot be sent."""
+    """The entries of a folder, in order."""
     try:
         found = root.entries(path or ".")
     except (OSError, ToolError):
         return ()  # removed meanwhile, or not readable
-    return sorted(entry for entry in found if visible(entry.name) == entry.name)
+    return sorted(found)
 
 
 def _with_spec(
     root: Root, folder: str, specs: tuple[tuple[str, _Spec], ...]
 ) -> tuple[tuple[str, _Spec], ...]:
     try:
-        read = root.read(posixpath.join(folder, ".gitignore"), _LARGEST_IGNORE)
+        read = root.read(posixpath.join(folder, _IGNORE), _LARGEST_IGNORE)
     except (OSError, ToolError):
         return specs
     if len(read) == _LARGEST_IGNORE:
@@ -157,7 +171,7 @@ class _Set:
 
     def opinion(self, name: str) -> bool | None:
         """What the last matching rule says; None if none matches."""
-        found: Sequence[int] = self.patterns.Match(name)
+        found: Sequence[int] = self.patterns.Match(visible(name))
         return self.leaves_out[max(found)] if found else None
 
 
@@ -208,6 +222,7 @@ def missing(kind: Literal["file", "folder"], path: str, files: Iterable[str]) ->
         path: The path as the model wrote it.
         files: Existing paths; only the first are compared, since comparing is slow.
     """
+    files = map(spelled, files)
     if kind == "folder":
         files = dict.fromkeys(posixpath.dirname(name) or "." for name in files)
     close = difflib.get_close_matches(path[:_LONGEST_NAME], list(islice(files, _COMPARED)), n=1)

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 import anyio
 from pydantic import JsonValue
 
+from agentkit.errors import check_counts
 from agentkit.journal.entries import FORCED, Lease, Queueing, RunOpened, Ticket
 from agentkit.journal.leases import Owner
 from agentkit.journal.postgres.connecting import Connection, Listener
@@ -349,17 +350,12 @@ class PostgresJournal(Queue):
         connections: int = CONNECTIONS,
         patience: float = PATIENCE,
     ) -> None:
-        if connections < 1:
-            raise ValueError(f"connections is {connections}; a journal needs one")
+        check_counts(connections=connections)
         seconds = check_lease(lease)
         store = PostgresStore(url, lease=seconds, connections=connections, patience=patience)
         super().__init__(store, labels, seconds)
 
     # --- runs that are followed ------------------------------------------------------------------
-
-    async def is_open(self, run_id: str) -> bool:
-        """Whether something may still be added to a run."""
-        return await self._in_thread(lambda: self._server.is_open(run_id))
 
     @asynccontextmanager
     async def news_of(self, run_id: str) -> AsyncGenerator[Callable[[], Awaitable[None]]]:

@@ -35,6 +35,7 @@ from agentkit.models.calls import is_away
 from agentkit.models.server import Server
 from agentkit.models.transport import Connection, Timeouts, Transport
 from agentkit.serving.doctor import passage, server
+from agentkit.serving.doctor.arrival import arrival
 from agentkit.serving.doctor.subject import Finding, Subject, Verdict, failed, passed, warned
 from agentkit.serving.plan import TESTED_VLLM
 from agentkit.serving.process import cache_folder
@@ -142,10 +143,11 @@ PROBES: Final = (
     Probe("control", "What can a call be held to?", server.control),
     Probe("several calls", "Do all calls of a reply come back?", passage.several_calls),
     Probe("grammar cost", "What does the grammar cost a token?", server.grammar_cost),
-    Probe("arrival", "Does all that is sent reach the model?", passage.arrival),
+    Probe("arrival", "Does all that is sent reach the model?", arrival),
     Probe("thinking switch", "Can thinking be switched?", passage.thinking_switch),
     Probe("reasoning parser", "Do thoughts come back as thoughts?", server.reasoning_parser),
     Probe("own tokens", "Do replies bring the model's tokens?", server.own_tokens),
+    Probe("texts", "Do texts come back as they were written?", passage.texts),
     Probe("cut replies", "Is a reply that was cut seen as cut?", server.cut_replies),
     Probe("reply length", "May a reply be long?", passage.reply_length),
     Probe("large requests", "May a conversation be long?", passage.large_requests),
@@ -153,6 +155,7 @@ PROBES: Final = (
     Probe("prefix cache", "Is a prompt read once only?", passage.prefix_cache),
     Probe("stop tokens", "Does a reply end where it should?", passage.stop_tokens),
     Probe("own settings", "Are the checkpoint's own settings used?", passage.own_settings),
+    Probe("settings", "Are a request's own settings obeyed?", passage.settings),
     Probe("fields", "Are all fields of a request taken?", server.fields),
     Probe("steadiness", "Is every request answered?", server.steadiness),
 )
@@ -173,7 +176,7 @@ async def examine(
     http_client: httpx2.AsyncClient | None = None,
     tell: Callable[[Finding], object] | None = None,
 ) -> Diagnosis:
-    """Asks a live server everything that agentkit relies on, by some eighty short requests.
+    """Asks a live server everything that agentkit relies on, by some ninety short requests.
 
     Args:
         url: The server's address, with or without `/v1`.

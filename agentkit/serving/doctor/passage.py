@@ -1,31 +1,31 @@
-"""Probes of the way there and back: requests must arrive as they were sent, and replies must come
-back whole, streamed in time, with the prompt from the prefix cache, and end where they should.
+"""Probes of the way there and back: a request's settings must be obeyed, and replies must come back
+whole, streamed in time, with the prompt from the prefix cache, and end where they should.
 
-Gateways drop fields that they do not know, cut what they find too long, reorder and hold streams
-back, all without an error. What arrived is seen by the tokens of the prompt where the server
-returns them, and by their number where it does not.
+Gateways drop fields that they do not know, change what they find too long, and hold streams back,
+all without an error.
 """
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
 
 import anyio
 
-from agentkit.errors import AgentKitError
-from agentkit.gemma4.tokens import CALL_CLOSE, CALL_OPEN, EOS, IDS, QUOTE, RESPONSE_OPEN, TURN_CLOSE
-from agentkit.messages import (
-    AssistantMessage,
-    Message,
-    ToolCall,
-    ToolDefinition,
-    ToolMessage,
-    UserMessage,
+from agentkit.errors import ModelStatusError
+from agentkit.gemma4.tokens import (
+    CALL_CLOSE,
+    CALL_OPEN,
+    EOS,
+    IDS,
+    QUOTE,
+    RESPONSE_OPEN,
+    TURN_CLOSE,
 )
+from agentkit.messages import JsonObject
+from agentkit.serving.doctor.arrival import NOT_COUNTED
 from agentkit.serving.doctor.subject import (
     CITY,
     FORCED,
@@ -43,79 +43,6 @@ from agentkit.serving.doctor.subject import (
     warned,
 )
 
-_NOT_COUNTED = "replies come without usage, so nobody can tell"
-_WORDS = 150  # words of a text that must arrive
-_LEAST = _WORDS // 2  # tokens that such a text has at least
-
-
-def _words(count: int = _WORDS) -> str:
-    """A text that is in no cache."""
-    return f"{secrets.token_hex(4)} " + "blue whale " * (count // 2)
-
-
-async def _tokens(
-    subject: Subject, messages: Sequence[Message], tools: Sequence[ToolDefinition] = ()
-) -> int:
-    asked = await subject.ask(messages, tools=tools, max_tokens=1)
-    return asked.response.usage.input_tokens
-
-
-async def arrival(subject: Subject) -> Finding:
-    """Whether texts, reasoning, tool results and the order of tools reach the model."""
-    tools = (REPORT,) if subject.tools is not False else ()
-    call = AssistantMessage(None, (ToolCall("call_0", REPORT.name, {"city": "Turin"}),))
-    first, last = UserMessage("Go on."), ToolMessage("call_0", REPORT.name, "Rain.")
-    base = await _tokens(subject, [first, call, last], tools)
-    if not base:
-        return warned(_NOT_COUNTED)
-    lost = []
-    longer: dict[str, Sequence[Message]] = {
-        "what the user says": [UserMessage(f"Go on. {_words()}"), call, last],
-        "results of tools": [first, call, ToolMessage("call_0", REPORT.name, f"Rain. {_words()}")],
-    }
-    if subject.is_gemma and subject.template != "april":
-        longer["thoughts between calls"] = [first, replace(call, reasoning=_words()), last]
-    for what, messages in longer.items():
-        if await _tokens(subject, messages, tools) < base + _LEAST:
-            lost.append(what)
-    if not lost and await _rewritten(subject):
-        lost.append("texts")
-    if lost:
-        return failed(
-            f"{', '.join(lost)} do not reach the model whole: agents forget what they have read",
-            f"{PROXY}: no rewriting of `messages`, no `truncate_prompt_tokens`",
-        )
-    if tools and (shuffled := await _shuffled(subject)):
-        return failed(
-            f"tools reach the model in another order ({', '.join(shuffled)}): the prefix of each "
-            "prompt is another one, and none of it comes from the cache",
-            f"{PROXY}: `tools` in the order in which they are sent",
-        )
-    return passed("texts, thoughts, results and tools reach the model as they are sent")
-
-
-async def _rewritten(subject: Subject) -> bool:
-    """Whether a text of the user is changed on the way; False if the prompt is not shown."""
-    text = f"Keep THIS as it is: a < b, {secrets.token_hex(4)}"
-    asked = await subject.ask(text, max_tokens=1)
-    prompt = await subject.text_of(asked.reply.prompt_token_ids)
-    return prompt is not None and text not in prompt
-
-
-async def _shuffled(subject: Subject) -> list[str]:
-    """The tools in the order in which they arrived; empty if that is the order of the request."""
-    names = [f"tool_{letter}" for letter in "qazwsxedc"]
-    tools = [replace(REPORT, name=name) for name in names]
-    for _ in range(2):
-        asked = await subject.ask("Hello.", tools=tools, max_tokens=1)
-        prompt = await subject.text_of(asked.reply.prompt_token_ids)
-        if not prompt or any(name not in prompt for name in names):
-            return []
-        arrived = sorted(names, key=prompt.index)
-        if arrived != names:
-            return arrived
-    return []
-
 
 async def thinking_switch(subject: Subject) -> Finding:
     """Whether thinking on and off make different prompts."""
@@ -126,7 +53,7 @@ async def thinking_switch(subject: Subject) -> Finding:
         for thinking in (False, True)
     ]
     if not (off and on):
-        return warned(_NOT_COUNTED)
+        return warned(NOT_COUNTED)
     if off != on:
         return passed("thinking can be switched on and off")
     return failed(
@@ -140,11 +67,15 @@ async def thinking_switch(subject: Subject) -> Finding:
 _LONG = 520
 """Tokens of a reply that exceeds the default limits of gateways (256 and 512 were seen)."""
 
+_LONGEST = 8192
+"""Most tokens that an agent asks for where nobody says otherwise."""
+
 
 async def reply_length(subject: Subject) -> Finding:
-    """Whether a reply may be as long as the request says."""
-    window = subject.window or 4096
-    wanted = min(_LONG, window // 4)
+    """Whether a reply may be as long as the request says, and no longer."""
+    if subject.is_vllm and (found := await _bounds(subject)) is not None:
+        return found
+    wanted = max(min(_LONG, (subject.window or 4096) // 4), _FEW)
     asked = await subject.ask(
         LONG_TASK,
         max_tokens=wanted,
@@ -154,11 +85,49 @@ async def reply_length(subject: Subject) -> Finding:
     produced = asked.produced
     if not produced or produced >= wanted or asked.reply.finish != "length":
         return passed("replies are as long as they may be")
+    return _too_short(wanted, produced)
+
+
+def _too_short(wanted: int, produced: int) -> Finding:
     return failed(
         f"a reply that may have {wanted} tokens is cut after {produced}: long answers, thoughts "
         "and calls never come to their end",
-        f"{PROXY}: no bound on `max_tokens`",
+        f"{PROXY}: no bound on `max_tokens`; no `max_new_tokens` in --override-generation-config",
     )
+
+
+_FEW = 4  # tokens
+
+
+async def _bounds(subject: Subject) -> Finding | None:
+    """What is wrong with the bound that arrives, by vLLM's words; None if nothing is."""
+    passed_on, produced = await _bound(subject, _FEW)
+    if produced > _FEW:
+        return failed(
+            f"a reply that may have {_FEW} tokens has {produced}: what a run costs has no bound",
+            f"{PROXY}: `max_tokens` too",
+        )
+    if passed_on is None:  # `min_tokens` does not arrive, so nothing can be told by it
+        return None
+    most = max(min(_LONGEST, (subject.window or 4096) // 2), _FEW)
+    passed_on, _ = await _bound(subject, most)
+    return _too_short(most, passed_on) if passed_on is not None and passed_on < most else None
+
+
+async def _bound(subject: Subject, most: int) -> tuple[int | None, int]:
+    """What `max_tokens` comes to on the way, and how many tokens came: vLLM refuses a reply that
+    must be longer than it may be, and names the bound.
+    """
+    try:
+        asked = await subject.ask("Hello.", max_tokens=most, extra=subject.at_least(most + 1))
+    except ModelStatusError as error:
+        named = _NAMED_BOUND.search(str(error))
+        return None if named is None else int(named[1]), 0
+    return None, asked.produced
+
+
+_NAMED_BOUND = re.compile(r"less than or equal to max_tokens=(\d{1,9})\b")
+"""vLLM 0.32, `sampling_params.py`."""
 
 
 async def _two_calls(subject: Subject, *, stream: bool) -> Exchange | None:
@@ -196,17 +165,21 @@ async def several_calls(subject: Subject) -> Finding:
     )
 
 
-_LARGE = 262_144
+_LARGE, _LARGEST = 262_144, 4_194_304
 """Bytes: a conversation with some files in it. nginx takes 1 MiB by default, others 64 KiB."""
+
+_BYTES_A_TOKEN = 9
+"""Of text in a script with three bytes a character, of which a token has three."""
 
 
 async def large_requests(subject: Subject) -> Finding:
-    """Whether a request may be as large as a long conversation."""
-    refusal = await subject.refusal_of_size(_LARGE)
+    """Whether a request may be as large as a conversation that fills the window."""
+    size = max(_LARGE, min(_BYTES_A_TOKEN * (subject.window or 0), _LARGEST))
+    refusal = await subject.refusal_of_size(size)
     if refusal is None:
-        return passed(f"requests of {_LARGE // 1024} KiB are taken")
+        return passed(f"requests of {size // 1024} KiB are taken")
     return failed(
-        f"a request of {_LARGE // 1024} KiB is refused, whatever it says: runs die as soon as they "
+        f"a request of {size // 1024} KiB is refused, whatever it says: runs die as soon as they "
         f"have read some files ({refusal})",
         "raise the limit in the proxy before the server (nginx: client_max_body_size)",
     )
@@ -277,7 +250,7 @@ async def _long_reply(subject: Subject, length: int) -> tuple[Exchange, bool]:
     """
     clock = [anyio.current_time()]
     made: list[Exchange] = []
-    failures: list[AgentKitError] = []
+    failures: list[Exception] = []
 
     async def watch() -> None:
         while True:
@@ -295,7 +268,7 @@ async def _long_reply(subject: Subject, length: int) -> tuple[Exchange, bool]:
                     extra=subject.at_least(length),
                 )
             )
-        except AgentKitError as error:  # a task group would wrap it
+        except Exception as error:  # noqa: BLE001 - raised below: a task group would wrap it
             failures.append(error)
         group.cancel_scope.cancel()
     if failures:
@@ -318,6 +291,12 @@ async def prefix_cache(subject: Subject) -> Finding:
     words = min(600, (subject.window or 4096) // 8)
     text = f"{secrets.token_hex(8)} " + "the quick brown fox " * (words // 4)
     first, second = [await subject.ask(text, max_tokens=1) for _ in range(2)]
+    if first.id and first.id == second.id:
+        return failed(
+            "the same request brings the very same reply again: a second try of an agent, and the "
+            "next trial of a measurement, is no other one",
+            f"{PROXY}: no cache of replies before vLLM's own of prompts",
+        )
     details = second.usage.get("prompt_tokens_details")
     if not details:
         says = "replies do not say how much of a prompt came from the cache"
@@ -358,13 +337,22 @@ async def own_settings(subject: Subject) -> Finding:
             "replies of clients that send no stop tokens run on after a call",
             _AUTO,
         )
-    if subject.is_vllm and await _draws_what_is_unlikely(subject):
-        return failed(
-            "requests that set no sampling get another one than Gemma's (temperature 1, top-p "
-            "0.95, top-k 64): tokens are drawn that it cuts off as too unlikely, and one of them "
-            "is enough to spoil a call",
-            _AUTO,
-        )
+    subject.balance = await _balanced(subject) if subject.is_vllm else None
+    if subject.balance is not None:
+        if await _draws(subject, _RARER):
+            return failed(
+                "requests that set no sampling get another one than Gemma's (temperature 1, top-p "
+                "0.95, top-k 64): tokens are drawn that it cuts off as too unlikely, and one of "
+                "them is enough to spoil a call",
+                _AUTO,
+            )
+        # The demonstration checkpoint has a sampling of its own.
+        if subject.profile.name != "tiny" and not await _draws(subject, _RARE):
+            return warned(
+                "requests that set no sampling get a narrower one than Gemma's (temperature 1, "
+                "top-p 0.95, top-k 64): a second try is the same as the first",
+                _AUTO,
+            )
     return passed("the server has the checkpoint's own generation settings")
 
 
@@ -372,15 +360,24 @@ _SPAN, _BIAS, _HALVINGS = 50.0, 50.0, 9
 """Two tokens with that bias are the only ones that are drawn. Their logits differ by less than the
 span, and nine halvings of it find the difference to within 0.2."""
 
-_RARER = 3.1
+_RARER, _RARE = 3.1, 2.0
 """A logit lower by so much (3.3 at most) makes a probability of 0.036 to 0.043. Such a token is not
-drawn under top-p 0.95; without it, all the draws miss it once in a thousand times."""
+drawn under top-p 0.95; without it, all the draws miss it once in a thousand times. One that is
+lower by 2.0 (2.2 at most) has 0.1 or more, and is hardly ever missed; at a temperature of 0.1 it
+never comes."""
 
-_DRAWS = 192
+_DRAWS, _COLD = 192, 0.1
 
 
-async def _draws_what_is_unlikely(subject: Subject) -> bool:
-    """Whether a token is drawn that the checkpoint's own sampling cuts off."""
+async def _draws(subject: Subject, lower: float, temperature: float | None = None) -> bool:
+    """Whether a token is drawn whose logit is so much lower than that of the only other one."""
+    common, rare = IDS[TURN_CLOSE], IDS[EOS]
+    biases = {common: _BIAS, rare: _BIAS + (subject.balance or 0.0) - lower}
+    return rare in await subject.drawn(biases, _DRAWS, temperature)
+
+
+async def _balanced(subject: Subject) -> float | None:
+    """The bias by which two tokens become equally likely, or a little less; None if none does."""
     common, rare = IDS[TURN_CLOSE], IDS[EOS]
     low, high = -_SPAN, _SPAN
     for _ in range(_HALVINGS):
@@ -391,10 +388,74 @@ async def _draws_what_is_unlikely(subject: Subject) -> bool:
         elif likeliest == common:
             low = middle
         else:
-            return False
-    if low == -_SPAN:
-        return False
-    return rare in await subject.drawn({common: _BIAS, rare: _BIAS + low - _RARER}, _DRAWS)
+            return None
+    return None if low == -_SPAN else low
+
+
+_SAID = "ready, steady, **go** <b>now</b> — jane.doe@example.com"
+
+
+def _saying(subject: Subject) -> JsonObject | None:
+    """Fields that hold a reply to one text; None where nothing does."""
+    return {"structured_outputs": {"choice": [_SAID]}} if subject.grammar else None
+
+
+async def settings(subject: Subject) -> Finding:
+    """Whether a request's temperature and stop texts are obeyed."""
+    ignored: list[str] = []
+    if subject.balance is not None and await _draws(subject, _RARE, _COLD):
+        ignored.append("`temperature`")
+    if (held := _saying(subject)) is not None:
+        asked = await subject.ask("Say it.", extra={**held, "stop": ["steady"]})
+        if "steady" in asked.text:
+            ignored.append("`stop`")
+    if ignored:
+        return failed(f"{' and '.join(ignored)} of a request is not obeyed", PROXY)
+    return passed("a request's own settings are obeyed, as far as can be seen")
+
+
+async def texts(subject: Subject) -> Finding:
+    """Whether the text of a reply is what the model wrote, whole and streamed: the one text that a
+    grammar allows, and what the model's own tokens say.
+    """
+    compared = 0
+    for stream in (False, True):
+        pairs: list[tuple[str, str]] = []
+        if (held := _saying(subject)) is not None:
+            asked = await subject.ask("Say it.", stream=stream, max_tokens=256, extra=held)
+            pairs.append((asked.text, _SAID))
+        asked = await subject.ask(
+            LONG_TASK,
+            stream=stream,
+            max_tokens=_LONG_REPLY,
+            extra=subject.at_least(_LONG_REPLY),
+        )
+        words = _without_end(await subject.words(asked) or "")
+        # A control token is no text, and bytes that are none are spelled in more than one way.
+        if words and not asked.reasoning and not {"<", "\ufffd"} & set(words[:-1]):
+            pairs.append((asked.text, words))
+        for text, written in pairs:
+            compared += 1
+            if text.strip(_AT_THE_EDGE) != written.strip(_AT_THE_EDGE):
+                way = "streamed" if stream else "whole"
+                return failed(
+                    f"the text of a {way} reply is not what the model wrote: {text[-100:]!r} came, "
+                    f"and it wrote {written[-100:]!r}",
+                    f"{PROXY}: no filter of what is said, and every piece of a stream",
+                )
+    if not compared:
+        return passed("could not be told: replies bring no tokens to compare their text with")
+    return passed("texts come back as the model wrote them")
+
+
+_AT_THE_EDGE = "\ufffd \n"
+"""Blanks, which a reasoning parser may take, and half a character where a reply was cut."""
+
+
+def _without_end(words: str) -> str:
+    for literal in (TURN_CLOSE, RESPONSE_OPEN, EOS):
+        words = words.removesuffix(literal)
+    return words
 
 
 async def stop_tokens(subject: Subject) -> Finding:

@@ -88,7 +88,7 @@ _RELEASE = re.compile(r"v?\d+\.\d++(?!\.dev\d)")
 
 def _numbers(text: str) -> tuple[int, ...]:
     """Major, minor and patch, without suffixes such as `rc1` and `+cpu`."""
-    found = re.match(r"v?(\d+)(?:\.(\d+))?(?:\.(\d+))?", text)
+    found = re.match(r"v?(\d{1,9})(?:\.(\d{1,9}))?(?:\.(\d{1,9}))?", text)
     return tuple(int(part or 0) for part in found.groups()) if found else (0, 0, 0)
 
 
@@ -427,6 +427,8 @@ async def reasoning_parser(subject: Subject) -> Finding:
         if asked.reasoning:
             return passed("thoughts come back apart from the answer")
         if await _had_reasoning(subject, asked):
+            if _REASONING in (await subject.words(asked) or "") and _REASONING not in asked.text:
+                return failed("thoughts do not come back: they are cut from replies", PROXY)
             return failed("thoughts come back as part of the answer", "--reasoning-parser gemma4")
     return warned("could not be told: the model was asked for a thought and had none")
 

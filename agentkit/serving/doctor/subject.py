@@ -15,7 +15,12 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 import anyio
 from pydantic_core import to_json
 
-from agentkit.errors import AgentKitError, ModelProtocolError, ModelStatusError
+from agentkit.errors import (
+    AgentKitError,
+    ModelProtocolError,
+    ModelStatusError,
+    ModelTimeoutError,
+)
 from agentkit.gemma4.dialect import Dialect
 from agentkit.gemma4.escape import Escape
 from agentkit.gemma4.profiles import GENERIC, Profile, profile_for
@@ -88,6 +93,8 @@ def failed(says: str, remedy: str) -> Finding:
 _CHAT: Final = "/v1/chat/completions"
 _PUT_OFF: Final = 5
 """Times that a server may say "later" before it is not asked again for the same answer."""
+_SILENT: Final = 3
+"""Requests without an answer, of a minute each, after which no more are made."""
 _ATTEMPTS_AT_SIZE: Final = 3
 """Requests of one size. A connection seldom ends so often by chance, and only under large ones."""
 
@@ -138,12 +145,14 @@ class Exchange:
         reply: The fields of the reply as they came.
         response: The same as agentkit reads it.
         usage: The server's `usage` as it came; empty if it sent none.
+        id: The reply's own name; empty if it has none.
         arrivals: Seconds at which the pieces of a stream came, from the request on.
     """
 
     reply: Reply
     response: ModelResponse
     usage: JsonObject = field(default_factory=dict)
+    id: str = ""
     arrivals: tuple[float, ...] = ()
 
     @property
@@ -159,12 +168,12 @@ class Exchange:
     @property
     def text(self) -> str:
         """The answer text."""
-        return "".join(self.reply.text)
+        return str(self.reply.text)
 
     @property
     def reasoning(self) -> str:
         """The reasoning."""
-        return "".join(self.reply.reasoning)
+        return str(self.reply.reasoning)
 
 
 class Prompt(NamedTuple):
@@ -191,6 +200,8 @@ class Subject:
         grammar_refused: Its error message, if it refuses requests with a grammar.
         is_gemma: Whether the model is a Gemma 4; None if that is not known.
         owner: The owner of the model, as the server names it.
+        silent: Chat requests that got no answer in time.
+        balance: What is added to the logit of one end token to make it as likely as another.
         unsteady: Statuses of replies that only put a request off, in order.
         asked: Chat requests so far.
     """
@@ -207,6 +218,8 @@ class Subject:
     reads_calls: bool = True
     is_gemma: bool | None = None
     owner: str = ""
+    silent: int = 0
+    balance: float | None = None
     unsteady: list[int] = field(default_factory=list)
     asked: int = 0
 
@@ -269,8 +282,11 @@ class Subject:
             without: Fields that are not sent.
 
         Raises:
-            AgentKitError: The request fails, or is put off again and again.
+            AgentKitError: The request fails, or is put off again and again; or so many before it
+                got no answer that it is not made.
         """
+        if self.silent >= _SILENT:
+            raise ModelTimeoutError(f"not asked: {self.silent} requests before got no answer")
         messages = (UserMessage(said),) if isinstance(said, str) else said
         settings = ModelSettings(max_tokens=max_tokens, temperature=0.0, thinking=thinking)
         request = ModelRequest(messages, tools, settings, choice or ToolChoice())
@@ -284,7 +300,7 @@ class Subject:
             body = encode_request(
                 request,
                 model=self.model,
-                messages=MessageEncoder(dialect.outgoing).encode(request.messages),
+                messages=MessageEncoder(dialect.outgoing).encode(request.messages, left_out),
                 declarations=dialect.declarations,
                 stream=stream,
                 held={"structured_outputs": dialect.grammar(choice)} if choice else None,
@@ -296,6 +312,7 @@ class Subject:
             except AgentKitError as error:
                 if self.server.refuses_fields(error):  # never the same field twice
                     continue
+                self.silent += isinstance(error, ModelTimeoutError)
                 if not isinstance(error, ModelStatusError) or not is_away(error):
                     raise
                 if put_off == _PUT_OFF:
@@ -311,14 +328,18 @@ class Subject:
         """
         return next(iter(await self._first_tokens(biases, {"temperature": 0.0})), None)
 
-    async def drawn(self, biases: Mapping[int, float], count: int) -> list[int]:
-        """The first tokens of several replies, by the server's own sampling; empty without ids.
+    async def drawn(
+        self, biases: Mapping[int, float], count: int, temperature: float | None = None
+    ) -> list[int]:
+        """The first tokens of several replies; empty without ids.
 
         Args:
             biases: Token → what is added to its logit.
             count: Replies to one request.
+            temperature: Above 0; None for the server's own.
         """
-        return await self._first_tokens(biases, {"n": count})
+        own = {} if temperature is None else {"temperature": temperature}
+        return await self._first_tokens(biases, {"n": count, **own})
 
     async def _first_tokens(self, biases: Mapping[int, float], fields: JsonObject) -> list[int]:
         self.asked += 1
@@ -367,6 +388,7 @@ class Subject:
         decoder = ReplyDecoder(most, refusals=self.transport.refusals)
         arrivals: list[float] = []
         usage: JsonObject = {}
+        ids: list[str] = []
         started = anyio.current_time()
 
         def take(payload: bytes) -> None:
@@ -377,6 +399,7 @@ class Subject:
             value = json.loads(payload)
             counted = value.get("usage") if isinstance(value, dict) else None
             usage.update(counted if isinstance(counted, dict) else {})
+            ids.append(str(value.get("id") or "") if isinstance(value, dict) else "")
 
         clocks = self.transport.timeouts
         if stream:
@@ -386,7 +409,8 @@ class Subject:
                     take(payload)
         else:
             take(await self.transport.post_raw(_CHAT, body, within=clocks.first_event))
-        return Exchange(decoder.reply, decoder.finish(0), usage, tuple(arrivals))
+        first = next(iter(ids), "")
+        return Exchange(decoder.reply, decoder.finish(0), usage, first, tuple(arrivals))
 
     async def words(self, exchange: Exchange) -> str | None:
         """The text of the model's own tokens, control tokens included; None if it is not known."""

@@ -260,6 +260,8 @@ class FaultServer:
 
     def _next(self, body: JsonObject) -> Delivery:
         """The answer to the next chat-completions request."""
+        if (model := body.get("model", self.model)) != self.model:
+            return _error(404, f"The model `{model}` does not exist.")
         if is_probe(body):
             return self._probe_answer(body)
         with self._lock:

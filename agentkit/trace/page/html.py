@@ -48,8 +48,12 @@ def el(tag: str, *children: Child, cls: str = "", **attributes: str | float | bo
     """
     if cls:
         attributes = {"class": cls, **attributes}
-    inside = join(children)
-    return Html(f"<{tag}{_attributes(attributes)}>{inside}</{tag}>")
+    start = f"<{tag}{_attributes(attributes)}>"
+    return Html(start if tag in _VOID else f"{start}{join(children)}</{tag}>")
+
+
+_VOID = frozenset({"br", "hr", "img", "input"})
+"""Elements that have no children and no end tag (html.spec.whatwg.org, 13.1.2)."""
 
 
 def join(children: Iterable[Child]) -> Html:

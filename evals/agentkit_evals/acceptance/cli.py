@@ -15,6 +15,7 @@ import typer
 
 from agentkit.errors import AgentKitError
 from agentkit.trace import without_secrets
+from agentkit.wording import printable
 from agentkit_evals.acceptance.accept import NoServerError, Wanted
 from agentkit_evals.acceptance.accept import accept as accepted_by
 from agentkit_evals.acceptance.page import page_of
@@ -142,12 +143,13 @@ def _write(path: Path, text: str) -> None:
 
 def _summary(found: Acceptance, folder: Path) -> str:
     lines = [f"{part.outcome:8} {part.title}: {part.says}" for part in found.parts]
-    told = [found.caution] if found.caution else []
-    return "\n".join([*lines, "", *told, found.sentence, f"Report: {folder / 'acceptance.html'}"])
+    caution = [found.caution] if found.caution else []
+    report = f"Report: {folder / 'acceptance.html'}"
+    return printable("\n".join([*lines, "", *caution, found.sentence, report]))
 
 
 def _say(line: str) -> None:
-    typer.echo(line, err=True)
+    typer.echo(printable(line), err=True)
 
 
 def _end(sentence: str, code: int) -> NoReturn:

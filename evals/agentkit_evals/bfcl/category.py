@@ -20,15 +20,15 @@ ONLY_THESE_TOOLS: Final = Context(recall=False)
 """A model is offered upstream's functions and nothing else."""
 
 LIMITS: Final = ("steps", "tool_calls", "tokens", "seconds", "cost")
-"""Why a turn ended that was given up."""
+"""The stop reasons of a turn that was given up."""
 
 
 class BfclCategory:
     """A category whose cases are held by child processes, which share a scratch folder.
 
     Args:
-        category: As upstream calls it.
-        script: What the children run: a file beside this one.
+        category: Upstream's name of the category.
+        script: The program of the child processes: a file beside this one.
     """
 
     def __init__(self, category: str, script: str) -> None:
@@ -83,5 +83,5 @@ class BfclCategory:
 
 
 def gold_calls(turns: list[list[list[Any]]]) -> tuple[tuple[GoldCall, ...], ...]:
-    """The calls of a right answer, as a child tells them."""
+    """The gold calls of a case, from the answer of a child process."""
     return tuple(tuple((name, arguments) for name, arguments in turn) for turn in turns)

@@ -5,9 +5,9 @@
 Standard library only, one JSON line in, one out. The package evaluates strings as Python; here a
 string is built only from a name that the case offers and the `repr` of JSON values, so no text of
 a model is ever evaluated. Its backends live in a module's globals under the model's name: every
-trial and every grading gets a name of its own, and leaves nothing behind. What a model called
-without being offered it is graded too, as upstream does; such a name is written only if it is one
-of the world's functions or of the gold calls, else as one that is nowhere.
+trial and every grading gets a name of its own, and leaves nothing behind. Calls of functions that
+were not offered are graded too, as upstream does. The name of such a function is written only if it
+is one of the world's functions or of the gold calls, else a name that does not exist.
 
 The protocol (which documents the model sees, when functions are held back, how a verdict is
 reached) is that of bfcl-eval 2026.3.23, `model_handler/base_handler.py` and
@@ -39,7 +39,7 @@ _SECONDS = 20  # of processor time for one answer
 _ADDED = "I have updated some more functions you can choose from. What about now?"
 _FORBIDDEN = ("socket.", "subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.fork", "pty.")
 NOWHERE = "no_such_function()"
-"""A call that fails and changes nothing."""
+"""A call that fails and changes nothing, written in the place of one that cannot be written."""
 WRONG_KEY = "Error during execution: an argument's name is none that a function can have"
 _NAMED = ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.chmod", "os.link", "os.symlink")
 
@@ -72,14 +72,16 @@ class _Cases:
             raise ValueError(f"questions and answers of {category} do not belong together")
 
     def _files(self) -> list[Path]:
-        """Questions and answers; what upstream does not score lies apart."""
+        """The files of questions and answers; those that upstream does not score are in a folder
+        of their own.
+        """
         name, unused = f"BFCL_v4_{self.category}.json", self.data / "unused_datasets"
         if (unused / "question" / name).exists():
             return [unused / "question" / name, unused / "possible_answer" / name]
         return [self.data / name, self.data / "possible_answer" / name]
 
     def entry(self, case: str) -> _Json:
-        """A case with its functions: `load_dataset_entry`, which does all at once, for one."""
+        """A case with its functions; upstream's `load_dataset_entry` does this for all at once."""
         entries = [copy.deepcopy(self.entries[case])]
         entries = self._utils.populate_test_cases_with_predefined_functions(entries)
         (entry,) = self._utils.add_language_specific_hint_to_function_doc(entries)
@@ -103,7 +105,7 @@ class _Trial:
         self.executed: list[list[str]] = []
 
     def turns(self) -> list[_Json]:
-        """What the user says, and the functions that are new in each turn."""
+        """The user's message and the new functions of each turn."""
         held = self.entry.get("missed_function", {})
         made = []
         for number, messages in enumerate(self.entry["question"]):
@@ -114,7 +116,7 @@ class _Trial:
         return made
 
     def begin(self, turn: int) -> None:
-        """Turn `turn` begins: what was held back until then is on offer."""
+        """Begins a turn, and offers the functions that were held back until then."""
         self.executed.append([])
         new = self.entry.get("missed_function", {}).get(str(turn), [])
         self.offered |= {function["name"] for function in new}
@@ -161,7 +163,7 @@ class _Trial:
         }
 
     def _all(self, executed: list[str], called: list[_Called]) -> list[str]:
-        """What was executed in a turn, and between it what was called without being offered."""
+        """The calls of a turn in order: those executed, and those of functions not offered."""
         known = {name for turn in self.truth for text in turn for name in _NAME.findall(text)}
         known -= set(dir(builtins))
         known |= {name for each in self.entry["involved_classes"] for name in _parameters(each)}
@@ -175,7 +177,7 @@ class _Trial:
 
 
 def call_text(name: str, arguments: _Json) -> str:
-    """A call as Python; one that fails, where a key is no name of an argument."""
+    """A call as Python text; `NOWHERE` if a key cannot be the name of an argument."""
     if any(not key.isidentifier() or keyword.iskeyword(key) for key in arguments):
         return NOWHERE
     return f"{name}({','.join(f'{key}={value!r}' for key, value in arguments.items())})"
@@ -227,7 +229,7 @@ def _utils() -> Any:
 
 
 def forget() -> None:
-    """Drops the backends that the package keeps in its globals."""
+    """Removes the backends that the package keeps in its globals."""
     kept = vars(_utils())
     for name in [name for name in kept if name.startswith(("trial_", "grading_"))]:
         del kept[name]
@@ -268,7 +270,7 @@ class _Worker:
 
 
 def _bound(scratch: str) -> None:
-    """Limits for whatever comes; they cannot be taken back."""
+    """Sets the limits of this process, which it cannot raise again."""
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))

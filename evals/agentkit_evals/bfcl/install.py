@@ -1,7 +1,7 @@
 """The package `bfcl-eval`, in a folder of its own.
 
-Its declared dependencies are 150 packages with pins that fight vLLM's; what is used here needs four
-small ones. So it is installed without dependencies and imported in child processes only.
+It declares 150 dependencies with versions that conflict with vLLM's; the parts that are used here
+need four small ones. So it is installed without dependencies and imported in child processes only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _REQUIREMENTS: Final = Path(__file__).with_name("requirements.txt")
 
 
 def installed_folder() -> Path | None:
-    """Where the package is, or None if it is not installed."""
+    """The package's folder if it is installed, or None."""
     folder = _folder()
     return folder if (folder / "complete.json").exists() else None
 
@@ -48,6 +48,6 @@ def install(progress: Callable[[str], None]) -> Path:
 
 
 def _folder() -> Path:
-    """Named by what is put into it, so that another list makes another folder."""
+    """The package's folder, with a hash of the requirements in its name."""
     digest = hashlib.sha256(_REQUIREMENTS.read_bytes()).hexdigest()[:8]
     return cache_folder() / "suites" / f"bfcl-eval-{VERSION}-{digest}"

@@ -1,11 +1,11 @@
 """BFCL's `memory_kv`: questions about what a user said in earlier conversations.
 
-Protocol: the agent has all conversations of a scenario first, each as one of its own, and keeps in
-a store of keys and values what it thinks is worth it; then it is asked one question. The answer is
-graded by upstream's `agentic_checker`: one of the right words has to be in the last text. Upstream
-has a scenario's conversations once and asks all its questions of one memory, so that a single
-mishap costs them all. Here each trial has them for itself, as trials are independent of each
-other; that takes some 24 times the model calls, so mind `--limit` with `--shuffle`, and `--tag`.
+Protocol: first the agent has all conversations of a scenario, each begun anew, and keeps what it
+finds important in a store of keys and values; then it is asked one question. The answer is graded
+by upstream's `agentic_checker`: the last text must contain one of the right words. Upstream has the
+conversations of a scenario once and asks all questions about one memory, so that a single mishap
+costs them all. Here each trial has its own conversations, as trials are independent of each other.
+That takes some 24 times the model calls; `--limit` with `--shuffle`, and `--tag`, reduce them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agentkit import Limits, Toolset
+from agentkit.errors import install
 from agentkit.messages import JsonObject
 from agentkit_evals.bfcl.category import (
     LIMITS,
@@ -31,8 +32,8 @@ from agentkit_evals.isolated import Child
 from agentkit_evals.scorers import answer_of
 
 MEMORY: Final = "memory_kv"
-"""Upstream's name of the category. Its other memories need models that rank texts, or keep one
-text only."""
+"""Upstream's name of the category. Its other memory categories need a model that ranks texts, or
+keep a single text."""
 
 
 class BfclMemorySuite(BfclCategory):
@@ -62,10 +63,10 @@ class BfclMemorySuite(BfclCategory):
             yield _MemorySession(child, opened["functions"])
 
     def _arguments(self) -> list[str]:
-        """Where numpy is: the package ranks keys with it."""
+        """The folder that numpy is in: the package ranks keys with it."""
         found = importlib.util.find_spec("numpy")
         if found is None or found.origin is None:
-            raise EvalError(f"{MEMORY} needs numpy: pip install 'agentkit-gemma[evals]'")
+            raise EvalError(f"{MEMORY} needs numpy, of the extra `evals`: {install('evals')}")
         return [str(Path(found.origin).parents[1])]
 
 

@@ -1,11 +1,11 @@
-"""The process in which `bfcl-eval` keeps what an agent remembers: as `child.py`, for `memory_kv`.
+"""The process in which `bfcl-eval` keeps the memory of an agent: as `child.py`, for `memory_kv`.
 
     python -I -S memory_child.py SUITE_FOLDER CATEGORY SCRATCH_FOLDER NUMPY_FOLDER
 
 A case is a question about what a user of a scenario said in earlier conversations. The agent has
-these first, each as a conversation of its own; its memory is written to a file at the end of one
-and read at the beginning of the next, by the package itself. The last conversation is the question,
-and its answer is graded by upstream's `agentic_checker` (`model_handler/base_handler.py` and
+these conversations first. At the end of each the package writes the agent's memory to a file, and
+reads it at the beginning of the next. The last conversation is the question, and its answer is
+graded by upstream's `agentic_checker` (`model_handler/base_handler.py` and
 `eval_checker/eval_runner.py` of bfcl-eval 2026.3.23).
 """
 
@@ -23,7 +23,7 @@ from typing import Any
 _Json = dict[str, Any]
 
 _CHILD = runpy.run_path(str(Path(__file__).with_name("child.py")))
-"""What lies beside this file: the process has no path to import it by."""
+"""The names of `child.py`. It cannot be imported, since its folder is not on the process's path."""
 
 _LONGEST = 2000
 """Characters that the memory takes under one key."""
@@ -56,19 +56,19 @@ class _Scenarios:
         ]
 
     def conversations(self, case: str) -> list[_Json]:
-        """All that are had in a case; the last is the question."""
+        """All conversations of a case; the last is the question."""
         return [*self.before[self.asked[case]["scenario"]], self.asked[case]]
 
     def gold(self, case: str) -> list[list[Any]]:
-        """Calls by turn: what there is to know of a scenario is kept when it is said, under keys
-        in the order of the questions, and looked up for its question.
+        """The gold calls by turn. Each fact of a scenario is stored in the turn that says it, with
+        the number of its question in its key; the fact of this question is looked up.
         """
         scenario = self.asked[case]["scenario"]
         cases = [name for name, entry in self.asked.items() if entry["scenario"] == scenario]
         said = [turn for each in self.before[scenario] for turn in each["question"]]
         turns: list[list[Any]] = [[] for _ in said]
         for number, name in enumerate(cases):
-            turn = _told_in(said, self.truth[name]["source"], number % len(said))
+            turn = _turn_with(self.truth[name]["source"], said, number % len(said))
             fact = {"key": f"fact_{number}", "value": self.truth[name]["source"][:_LONGEST]}
             turns[turn].append(["archival_memory_add", fact])
         return [*turns, [["archival_memory_retrieve", {"key": f"fact_{cases.index(case)}"}]]]
@@ -77,11 +77,13 @@ class _Scenarios:
         return {"data_sha256": _CHILD["files_sha256"](self._files)}
 
 
-def _told_in(said: list[list[_Json]], source: str, other: int) -> int:
-    """The turn in which the longest part of a source is said, or another where it is nowhere."""
+def _turn_with(source: str, said: list[list[_Json]], default: int) -> int:
+    """The first turn in which the longest part of a source is said; else the default."""
     part = max(source.split("..."), key=len).strip()
-    found = (n for n, turn in enumerate(said) if any(part in each["content"] for each in turn))
-    return next(found, other)
+    for number, messages in enumerate(said):
+        if any(part in message["content"] for message in messages):
+            return number
+    return default
 
 
 class _Trial:
@@ -101,7 +103,7 @@ class _Trial:
         return self._conversations[self._at]
 
     def next(self, given_up: bool) -> _Json:
-        """What the user says next; a conversation that is given up is at its end."""
+        """The user's next message. A conversation that is given up has ended."""
         self._turn += 1
         if self._at >= 0 and not given_up and self._turn < len(self._entry["question"]):
             return {"text": self._text(), "new": False}
@@ -164,7 +166,7 @@ class _Trial:
         return {"valid": verdict["valid"], "error_type": verdict.get("error_type")}
 
     def forget(self) -> None:
-        """Removes what was remembered."""
+        """Removes the memory of the trial."""
         shutil.rmtree(self._folder, ignore_errors=True)
         _CHILD["forget"]()
 
@@ -175,7 +177,7 @@ class _Worker:
         self._trial: _Trial | None = None
 
     def answer(self, question: _Json) -> _Json:
-        """What the parent asked for."""
+        """The answer to a question of the parent."""
         match question:
             case {"do": "cases"}:
                 asked = self._scenarios.asked

@@ -26,7 +26,7 @@ _TYPES: Final = {
 
 
 def definition_of(document: JsonObject) -> ToolDefinition:
-    """What the model is told of one function; `.` in a name becomes `_`."""
+    """The definition of one function for the model; `.` in a name becomes `_`."""
     parameters = _object(document["parameters"])
     return ToolDefinition(document["name"].replace(".", "_"), document["description"], parameters)
 
@@ -38,7 +38,7 @@ def _object(document: JsonObject) -> JsonObject:
 
 
 def _value(document: JsonObject) -> JsonObject:
-    """One parameter; a default that is said in words only by the document stays as it is."""
+    """The schema of one parameter; a default that only its description names stays there."""
     kind = document.get("type", "string")
     made: dict[str, Any] = {**document, "type": _TYPES.get(kind, "string")}
     if kind == "float":

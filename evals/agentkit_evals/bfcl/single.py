@@ -1,9 +1,9 @@
 """BFCL's single-turn categories: one request, and the calls of the first reply.
 
-Protocol: no system prompt but the case's own; the model replies once, and what it calls is graded
-by upstream's `ast_checker`, against all answers that count as right, or by whether it calls at all
-(`irrelevance`, `relevance`). Nothing is executed, and calls are graded as the model wrote them:
-what agentkit would mend of them counts as wrong here, as it does upstream.
+Protocol: no system prompt but the case's own; the model replies once, and its calls are graded by
+upstream's `ast_checker` against all answers that count as right, or by whether there are any
+(`irrelevance`, `relevance`). Nothing is executed. Calls are graded as the model wrote them: one
+that agentkit would repair counts as wrong, as it does upstream.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class BfclSingleSuite(BfclCategory):
         super().__init__(category, "single_child.py")
 
     async def cases(self) -> Sequence[Case]:
-        """All of them; a few have no gold calls, since the checker takes none that we know."""
+        """All cases; a few have no gold calls, since no call that we know of passes the checker."""
         listed = await self._list()
         return [
             Case(name, None if gold is None else gold_calls(gold), at_once=True)
@@ -73,7 +73,7 @@ class BfclSingleSuite(BfclCategory):
 
     @asynccontextmanager
     async def open(self, trial: Trial) -> AsyncGenerator[Session]:
-        """A case; a child is asked for it, and again for its grade."""
+        """A case, whose question and grade come from a child process."""
         async with self._pool.child() as child:
             opened = await child.ask({"do": "open", "case": trial.case.id})
             yield _SingleSession(child, trial.case.id, self._category, opened)

@@ -2,9 +2,9 @@
 
     python -I -S single_child.py SUITE_FOLDER CATEGORY SCRATCH_FOLDER
 
-What is graded are the calls of the model's first reply, by upstream's `ast_checker`, or whether
-there is one at all (`eval_checker/eval_runner.py` of bfcl-eval 2026.3.23). The checker imports a
-table of all vendors' models for one flag: whether `.` in a name was written as `_`. It was.
+The calls of the model's first reply are graded by upstream's `ast_checker`, or by whether there
+are any (`eval_checker/eval_runner.py` of bfcl-eval 2026.3.23). The checker imports a table of all
+vendors' models for one flag: whether `.` in a name is written as `_`, which is the case here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _Json = dict[str, Any]
 _Call = list[Any]  # a name, and arguments by name
 
 _CHILD = runpy.run_path(str(Path(__file__).with_name("child.py")))
-"""What lies beside this file: the process has no path to import it by."""
+"""The names of `child.py`. It cannot be imported, since its folder is not on the process's path."""
 
 
 class _Worker:
@@ -55,7 +55,7 @@ class _Worker:
         self._about = {"data_sha256": _CHILD["files_sha256"](files)}
 
     def answer(self, question: _Json) -> _Json:
-        """What the parent asked for."""
+        """The answer to a question of the parent."""
         match question:
             case {"do": "cases"}:
                 gold = {case: self._gold(case) for case in self._entries}

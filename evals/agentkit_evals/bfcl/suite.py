@@ -1,11 +1,11 @@
 """BFCL's multi-turn categories: a user who asks for one thing after another, and a small world.
 
 Protocol: no system prompt; a reply without calls ends the user's turn; a turn of more than 20 steps
-with calls ends the conversation. A case is passed when after every turn the world's state equals
-that of the gold calls and their results are among what the agent's calls returned. A call to a
-function that is not on offer (yet) is answered with that, and graded as upstream grades it, which
-looks at what was called and not at what was offered: as if it had been done. The package is
-`bfcl-eval` (Apache-2.0); nothing of it is imported here, see `child.py`.
+with calls ends the conversation. A case is passed if after every turn the world's state equals that
+after the gold calls, and the results of the agent's calls contain those of the gold calls. A call
+of a function that is not offered (yet) gets an error as its result. Upstream grades calls whether
+or not they were offered, so such a call is graded as if it had been made. The package is
+`bfcl-eval` (Apache-2.0); it is imported in child processes only, see `child.py`.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ class BfclSuite(BfclCategory):
         super().__init__(f"multi_turn_{short}", "child.py")
 
     async def cases(self) -> Sequence[Case]:
-        """All 200, each with the backends that it needs as tags; see `Suite.cases`.
+        """All 200 cases, with the backends that they need as tags; see `Suite.cases`.
 
-        A few of `composite` have no gold calls: what upstream has there is no call at all.
+        A few of `composite` have no gold calls: upstream's text there cannot be read as a call.
         """
         listed = await self._list()
         return [
@@ -73,7 +73,7 @@ class BfclSuite(BfclCategory):
 
     @asynccontextmanager
     async def open(self, trial: Trial) -> AsyncGenerator[Session]:
-        """A world in a child process, of this trial alone."""
+        """A world in a child process, for this trial alone."""
         async with self._pool.child() as child:
             opened = await child.ask({"do": "open", "case": trial.case.id})
             yield _BfclSession(child, opened["turns"])
@@ -92,7 +92,7 @@ class _BfclSession:
         self._tools: dict[str, Tool[..., Any]] = {}
 
     async def next_turn(self, transcript: Transcript) -> Turn | None:
-        """The user's next words, whatever the agent said; None after the last."""
+        """The user's next message, which does not depend on the agent; None after the last."""
         number = len(transcript.turns)
         ended = transcript.turns and transcript.turns[-1].stop_reason in LIMITS
         if number == len(self._turns) or ended:
@@ -126,7 +126,7 @@ class _BfclSession:
 
 
 def world_tool(child: Child, document: JsonObject) -> Tool[..., Any]:
-    """A function of the world that a child holds."""
+    """The tool that calls a function of the world in a child process."""
     return tool_of(document, partial(_call, child, document["name"]))
 
 
@@ -134,7 +134,7 @@ async def _call(child: Child, name: str, /, **arguments: Any) -> str:
     try:
         answer = await child.ask({"do": "call", "name": name, "arguments": arguments})
     except SuiteError as error:
-        # The session fails at its next question; until then the model is told.
+        # The session fails at its next question; until then the model reads the error.
         raise ToolError(str(error)) from error
     result: str = answer["result"]
     return result

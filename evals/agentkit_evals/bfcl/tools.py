@@ -1,4 +1,4 @@
-"""BFCL's functions as tools that take whatever the model wrote."""
+"""BFCL's functions as tools that accept all arguments that a model writes."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def tool_of(document: JsonObject, call: Callable[..., Awaitable[str]]) -> Tool[.
     """The tool of one function.
 
     Args:
-        document: As BFCL describes the function.
-        call: Does it, given the arguments by name.
+        document: BFCL's description of the function.
+        call: Calls it with arguments by name.
     """
     return replace(_read(json.dumps(document)), function=call)
 
 
 @lru_cache(maxsize=4096)
 def _read(text: str) -> Tool[..., Any]:
-    """A function's tool that does nothing; kept, since reading its schema takes milliseconds, and
-    each trial has dozens of them.
+    """A tool with a function's definition that does nothing. Cached, since reading a schema takes
+    milliseconds, and each trial has dozens of tools.
     """
     document: JsonObject = json.loads(text)
     definition = definition_of(document)
@@ -54,14 +54,15 @@ def _one_world(arguments: Mapping[str, Any]) -> str:  # noqa: ARG001 - the same 
 
 @dataclass(frozen=True, slots=True)
 class _Lenient:
-    """Mends what is certain and lets the rest through: what a function says of wrong arguments is
-    part of the world, as upstream has it (one gold call passes text for an integer).
+    """Makes certain repairs and accepts all other arguments as they are: what a function answers to
+    wrong arguments is part of the world, as it is upstream (one gold call passes text for an
+    integer).
     """
 
     strict: Arguments
 
     def check(self, arguments: JsonObject) -> dict[str, Any] | list[Problem]:
-        """The arguments, mended or as they are."""
+        """The arguments, repaired or as they are."""
         checked = self.strict.check(arguments)
         return dict(arguments) if isinstance(checked, list) else checked
 

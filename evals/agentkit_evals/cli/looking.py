@@ -1,4 +1,4 @@
-"""`agentkit eval report`, `compare`, `gate`, `view`, `export`, `list`: what runs came to."""
+"""`agentkit eval report`, `compare`, `gate`, `view`, `export`, `list`: the results of runs."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from agentkit.wording import pluralize
+from agentkit.wording import pluralize, printable
 from agentkit_evals.cli.shared import (
     AsJson,
     Folder,
@@ -199,12 +198,8 @@ def list_runs(folder: Folder = None) -> None:
         except EvalError as error:
             say(f"agentkit eval: {error}")
             continue
-        planned_trials = len(manifest.cases) * manifest.trials
-        table.add_row(
-            path.parent.name,
-            manifest.suite,
-            manifest.subject.label,
-            f"{len(results)} of {planned_trials}",
-            str(sum(result.passed for result in results)),
-        )
-    Console().print(table)
+        played = f"{len(results)} of {len(manifest.cases) * manifest.trials}"
+        passed = str(sum(result.passed for result in results))
+        row = (path.parent.name, manifest.suite, manifest.subject.label, played, passed)
+        table.add_row(*map(printable, row))
+    show(table)

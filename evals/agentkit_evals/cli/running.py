@@ -55,8 +55,8 @@ MostLost: TypeAlias = Annotated[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    """What `run` and `ablate` are both asked for."""
+class _RunOptions:
+    """The options of what to play, of `run` and `ablate`."""
 
     suite: Annotated[
         str,
@@ -118,7 +118,12 @@ class _Asked:
     as_json: AsJson = False
 
     async def planned(self, thinking: bool | None) -> RunManifest:
-        """What is to be played, on a model that can be reached."""
+        """The manifest of the run.
+
+        Raises:
+            EvalError: The suite, the agent, or a case or tag is not there.
+            ModelError: The model cannot be reached.
+        """
         megabytes = self.trial_memory
         subject = Subject(
             model=self.model or os.environ.get("AGENTKIT_BASE_URL") or "",
@@ -149,8 +154,8 @@ class _Asked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Hands:
-    """Who plays them."""
+class _Players:
+    """The options of how to play, of `run`, `retry` and `ablate`."""
 
     runner: Annotated[Literal["local", "ray"], typer.Option(help="Here, or on Ray actors.")] = (
         "local"
@@ -159,25 +164,27 @@ class _Hands:
     concurrency: Annotated[int, typer.Option(min=1, help="Trials at a time (of each actor).")] = 8
 
     async def run(self, manifest: RunManifest, store: Store) -> None:
-        """A run and its floor."""
+        """Plays a run and its floor."""
         store.begin(manifest)
         cases = len(manifest.cases)
         say(
-            f"{pluralize(cases, 'case')}: in a comparison, a difference below "
+            f"{store.folder.name}: {pluralize(cases, 'case')}; in a comparison, a difference below "
             f"{100 * detectable(cases):.0f} points is often missed"
         )
         idle = replace(
             manifest,
             subject=Subject(model="empty"),
             trials=1,
-            limits=TrialLimits(),
+            limits=TrialLimits(
+                memory=manifest.limits.memory
+            ),  # it keeps a check that crashes apart
             made_of={"library_sha256": manifest.made_of["library_sha256"]},
         )
         await run_local(idle, store.floor(), concurrency=self.concurrency)
         await self.play(manifest, store, manifest.suite, "unfinished")
 
     async def play(self, manifest: RunManifest, store: Store, title: str, which: Which) -> None:
-        """What is left of a run."""
+        """Plays the trials of a run that are left."""
         with _Watched(title) as watched:
             if self.runner == "ray":
                 await run_on_ray(
@@ -203,8 +210,8 @@ class _Hands:
 
 @spread
 def run_suite(
-    asked: _Asked,
-    hands: _Hands,
+    options: _RunOptions,
+    players: _Players,
     priced: Priced,
     thinking: Thinking = None,
     most_lost: MostLost = 0.05,
@@ -218,12 +225,12 @@ def run_suite(
     Exit codes: 0 reported, 1 more trials than --most-lost without a verdict, or the server failed,
     2 used wrongly, 130 stopped by Ctrl-C.
     """
-    store = store_of(asked.folder, asked.name or _named(asked.suite))
+    store = store_of(options.folder, options.name or _named(options.suite))
 
     async def main() -> int:
-        await hands.run(await asked.planned(thinking), store)
+        await players.run(await options.planned(thinking), store)
         found = report(store, priced.prices)
-        show_report(found, asked.as_json)
+        show_report(found, options.as_json)
         say(f"kept in {store.folder}")
         return 1 if found.infrastructure_share > most_lost else 0
 
@@ -233,7 +240,7 @@ def run_suite(
 @spread
 def retry_run(
     run: RunName,
-    hands: _Hands,
+    players: _Players,
     most_lost: MostLost = 0.05,
     folder: Folder = None,
     as_json_: AsJson = False,
@@ -250,7 +257,7 @@ def retry_run(
     async def main() -> int:
         manifest = await _as_now(store.manifest())
         store.begin(manifest)
-        await hands.play(manifest, store, run, "lost")
+        await players.play(manifest, store, run, "lost")
         found = report(store)
         show_report(found, as_json_)
         return 1 if found.infrastructure_share > most_lost else 0
@@ -260,8 +267,8 @@ def retry_run(
 
 @spread
 def ablate_suite(
-    asked: _Asked,
-    hands: _Hands,
+    options: _RunOptions,
+    players: _Players,
     off: Annotated[
         list[str] | None,
         typer.Option(
@@ -279,21 +286,20 @@ def ablate_suite(
     Exit codes: 0 compared, 1 the server failed, 2 used wrongly, 130 stopped by Ctrl-C.
     """
     parts = _parts(off or ABLATIONS)
-    base = asked.name or f"{_named(asked.suite)}-ablation"
-    all_on = store_of(asked.folder, f"{base}-all-on")
-    others = [store_of(asked.folder, f"{base}-{part}-off") for part in parts]
+    base = options.name or f"{_named(options.suite)}-ablation"
+    all_on = store_of(options.folder, f"{base}-all-on")
+    others = [store_of(options.folder, f"{base}-{part}-off") for part in parts]
 
     async def main() -> int:
-        whole = await asked.planned(True if "reasoning" in parts else None)
+        whole = await options.planned(True if "reasoning" in parts else None)
         runs = [(all_on, whole)]
         for store, part in zip(others, parts, strict=True):
-            less = replace(whole.subject, off=(part,))
+            less = await replace(whole.subject, off=(part,)).pinned()
             runs.append((store, replace(whole, subject=less)))
         for store, manifest in runs:
-            say(f"{store.folder.name}:")
-            await hands.run(manifest, store)
+            await players.run(manifest, store)
         found = ablated(all_on, dict(zip(parts, others, strict=True)))
-        show(ablation_json(found) if asked.as_json else ablation_table(found))
+        show(ablation_json(found) if options.as_json else ablation_table(found))
         return 0
 
     end(main)
@@ -326,7 +332,7 @@ def rescore_run(
     end(main)
 
 
-# --- what they are made of ---------------------------------------------------------------------
+# --- helpers -----------------------------------------------------------------------------------
 
 
 def _parts(names: Sequence[str]) -> list[Ablation]:
@@ -342,7 +348,7 @@ def _named(suite: str) -> str:
 
 
 async def _as_now(kept: RunManifest) -> RunManifest:
-    """The same run as it would be begun today, with what its suite and subject are made of now."""
+    """The manifest of the same run with its suite and its subject as they are now."""
     async with aclosing(load_suite(kept.suite)) as suite:
         now = await planned(
             suite,
@@ -357,14 +363,14 @@ async def _as_now(kept: RunManifest) -> RunManifest:
 
 
 class _Watched:
-    """Progress with rate and time left: a bar on a terminal, else a line now and then."""
+    """Shows progress, with rate and time left: a bar on a terminal, else a line now and then."""
 
     def __init__(self, title: str) -> None:
         console = Console(stderr=True)
         self._live = console.is_terminal
         self._said = time.monotonic()
         self._bar = Bar(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[words]}"),

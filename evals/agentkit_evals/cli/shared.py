@@ -1,4 +1,4 @@
-"""What the commands have in common: options, folders, and how a command ends."""
+"""What the commands share: options, folders, and how a command ends."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from rich.table import Table
 
 from agentkit import AgentKitError
 from agentkit.policy import Prices
+from agentkit.wording import printable
 from agentkit_evals.core import EvalError
 from agentkit_evals.report import Report, as_json, as_table
 from agentkit_evals.store import Store
@@ -31,7 +32,7 @@ RunName: TypeAlias = Annotated[str, typer.Argument(metavar="RUN", help="Its name
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Priced:
-    """What tokens cost, if anything is said of it."""
+    """The options for what tokens cost."""
 
     price_in: Annotated[
         float | None,
@@ -46,7 +47,7 @@ class Priced:
 
     @property
     def prices(self) -> Prices | None:
-        """The prices; None where none is given."""
+        """The prices; None if none is given."""
         if self.price_in is None and self.price_out is None and self.price_cached is None:
             return None
         return Prices(
@@ -57,9 +58,8 @@ class Priced:
 
 
 def spread(command: Callable[..., None]) -> Callable[..., None]:
-    """A command in which each parameter that is a dataclass stands for options: its fields.
-
-    So options that several commands have are written once.
+    """Makes a command of a function, in which each field of a parameter that is a dataclass is an
+    option, so that options that several commands share are written once.
     """
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, Any] = {}
@@ -95,12 +95,12 @@ def _option(name: str, kind: Any, default: Any) -> inspect.Parameter:
 
 
 def new_app(name: str, words: str) -> typer.Typer:
-    """A command that is made of commands."""
+    """A command that consists of subcommands."""
     return typer.Typer(name=name, help=words, no_args_is_help=True)
 
 
 def folder_of(given: Path | None) -> Path:
-    """Where runs are kept."""
+    """The folder in which runs are kept."""
     return given or Path(os.environ.get("AGENTKIT_EVALS") or "eval-runs")
 
 
@@ -108,7 +108,7 @@ def store_of(folder: Path | None, name: str) -> Store:
     """The store of a run's name.
 
     Raises:
-        typer.BadParameter: It is a path or nothing.
+        typer.BadParameter: The name is a path or empty.
     """
     if Path(name).name != name or name in ("", ".", ".."):
         raise typer.BadParameter(f"{name!r} is no name of a run")
@@ -116,25 +116,25 @@ def store_of(folder: Path | None, name: str) -> Store:
 
 
 def say(sentence: str) -> None:
-    """Tell the person a sentence on standard error, beside what was asked for."""
-    typer.echo(sentence, err=True)
+    """Prints a sentence on standard error, apart from the command's output."""
+    typer.echo(printable(sentence), err=True)
 
 
 def show(what: str | Table) -> None:
-    """What is asked for."""
+    """Prints the command's output."""
     if isinstance(what, str):
         typer.echo(what)
     else:
-        Console().print(what)
+        Console(markup=False, emoji=False).print(what)  # brackets in a name are its own
 
 
 def show_report(found: Report, as_json_: bool) -> None:
-    """What a run came to, as it was asked for."""
+    """Prints a report, as JSON or as a table."""
     show(as_json(found) if as_json_ else as_table(found))
 
 
 def end(command: Callable[[], Coroutine[Any, Any, int]]) -> None:
-    """Runs a command; what went wrong becomes a sentence and an exit code."""
+    """Runs a command and exits; an error becomes a sentence and an exit code."""
     try:
         code = anyio.run(command)
     except EvalError as error:

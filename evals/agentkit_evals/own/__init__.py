@@ -1,4 +1,4 @@
-"""Suites of agentkit's own beside `project`: made in memory, graded by what was done."""
+"""Suites of agentkit's own beside `project`, with worlds in memory, whose state is graded."""
 
 from agentkit_evals.own.context import context_suite
 from agentkit_evals.own.faults import faults_suite

@@ -1,9 +1,9 @@
-"""The suite `context`: facts that have to outlive a conversation longer than the window is worth.
+"""The suite `context`: facts to be remembered in a conversation that outgrows the window.
 
-The agent reads a book page by page with a tool; its pages fill the prompt until older ones are
-cleared. What is asked in the end was said by the user at the start, stood on an early page, on the
-last one, or on all of them. The books differ in length: a short one fits any window, the longest is
-beyond that of most models.
+The agent reads a book page by page with a tool; the pages fill the prompt until older ones are
+cleared. The final question is about a fact that the user said at the start, or that is on an early
+page, on the last page, or on all pages. The books differ in length: a short one fits any window,
+the longest is too long for the window of most models.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from agentkit_evals.core import GoldCall
 from agentkit_evals.tasks import Task, TaskSuite
 
 _LENGTHS: Final = {"short": 4, "middle": 16, "long": 64}
-"""Pages; each has some 2,000 tokens."""
+"""Pages of each kind of book; a page has some 2,000 tokens."""
 
 _WORDS: Final = (
     "The road went on along the river and past the mill where nobody had worked for years.",
@@ -30,14 +30,14 @@ _SENTENCES: Final = 120
 
 
 class Book:
-    """Pages that hold a code each; `answers` is what is graded."""
+    """A book with a code on each page; `answers` is graded."""
 
     def __init__(self, pages: int) -> None:
         self.pages = pages
         self.answers: list[str] = []
 
     def tools(self) -> list[Tool[..., Any]]:
-        """Reading and answering."""
+        """The tools for reading and answering."""
         return [tool(effect="pure")(self.read_page), tool(self.answer)]
 
     def read_page(self, number: int) -> str:
@@ -63,7 +63,7 @@ class Book:
 
 
 def code(number: int) -> int:
-    """The code that stands on a page: three digits that say nothing of the page."""
+    """The code on a page: three digits from which its number cannot be guessed."""
     return 100 + (number * 379 + 57) % 900
 
 
@@ -78,7 +78,7 @@ def context_suite() -> TaskSuite:
 
 
 def _said_first(length: str, pages: int) -> Task[Book]:
-    """What the user said must never be cleared."""
+    """A task that fails if a message of the user is cleared."""
     return _task(
         f"said_first_{length}",
         pages,
@@ -90,7 +90,7 @@ def _said_first(length: str, pages: int) -> Task[Book]:
 
 
 def _early_page(length: str, pages: int) -> Task[Book]:
-    """It may be read again, if it is not remembered."""
+    """A task in which the page may be read again, if its code is not remembered."""
     wanted = str(code(2))
     return _task(
         f"early_page_{length}",
@@ -115,7 +115,7 @@ def _last_page(length: str, pages: int) -> Task[Book]:
 
 
 def _all_pages(length: str, pages: int) -> Task[Book]:
-    """A note has to be kept of each page before it is cleared."""
+    """A task that needs a note of each page before the page is cleared."""
     wanted = str(max(map(code, range(1, pages + 1))))
     return _task(
         f"all_pages_{length}",

@@ -1,9 +1,9 @@
-"""The suite `faults`: tools that fail as tools do, and what the agent makes of it.
+"""The suite `faults`: whether the agent recovers from the failures of a tool.
 
-Each task is to read a value from a service and to hand it in; in each the service fails otherwise:
-for a moment, for good, at length, or with an answer that leads astray. Right is to try again where
-that helps, to take the other way that the error names, and to say so where there is none. By tag
-the report shows how often each kind of fault is recovered from.
+Each task is to read a value from a service and to hand it in. The service fails in a different way
+in each: for a moment, for good, with a long answer, or with a misleading one. The agent has to try
+again if that helps, to take the other way if the error names one, and to give up if there is none.
+By tag the report shows how often each kind of fault is recovered from.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from agentkit_evals.tasks import Task, TaskSuite
 
 _VALUE: Final = "7319"
 _FLOOD: Final = 60_000
-"""Characters around the value."""
+"""Characters before the value, and as many after it."""
 
 
 def faults_suite() -> TaskSuite:
@@ -28,7 +28,7 @@ def faults_suite() -> TaskSuite:
 
 
 class _Service:
-    """A service that answers as a fault says; `handed_in` is what is graded."""
+    """A service with a fault; `handed_in` is graded."""
 
     def __init__(self, fault: _Fault) -> None:
         self._fault = fault
@@ -36,7 +36,7 @@ class _Service:
         self.handed_in: list[str] = []
 
     def tools(self) -> list[Tool[..., Any]]:
-        # No effect is said, so none is tried again by agentkit itself: the model has to do it.
+        # The tools declare no effect, so agentkit does not retry them: the model has to.
         return [tool(self.read_value), tool(self.hand_in), tool(self.give_up)]
 
     def read_value(self, name: str, region: str = "north") -> str:
@@ -76,9 +76,9 @@ class _Fault:
     Attributes:
         name: The id of the task.
         kind: The tag of the task.
-        answer: What the service says to the nth read, with the name and the region asked for.
-        reads: The right reads, by their arguments.
-        ends: What is to be handed in.
+        answer: Answers a read, given its number from 1, and the name and the region asked for.
+        reads: The arguments of the right reads.
+        ends: The right entry in `handed_in`.
     """
 
     name: str
@@ -115,7 +115,7 @@ def _task(fault: _Fault) -> Task[_Service]:
 
 
 def _after(times: int, words: str) -> Callable[[int, str, str], str]:
-    """Fails so often."""
+    """A service that fails so often, and then gives the value."""
 
     def answer(read: int, _name: str, _region: str) -> str:
         if read <= times:

@@ -1,8 +1,8 @@
 """The suite `schema`: does the model fill every kind of parameter as it was asked to?
 
-Each task offers one tool and says in words what to call it with. What counts is the value that the
-tool got, to the last digit and character; a call that agentkit could mend is a pass, and its report
-says how many there were.
+Each task offers one tool and says in words which values to call it with. The values that the tool
+got are graded, to the last digit and character. A call that agentkit could repair is a pass; it is
+among the invalid calls of the report.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def schema_suite() -> TaskSuite:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """One call.
+    """One task, to make one call.
 
     Attributes:
-        name: The id of the task; up to the first `_` it is its kind.
-        words: What the user says.
-        record: A function that has the parameters and the words of the tool, and does nothing.
-        arguments: As a model has to write them.
-        got: What the tool has to get; default: the same.
+        name: The id of the task; the part before the first `_` is its tag.
+        words: The user's message.
+        record: A function with the parameters and the docstring of the tool, which does nothing.
+        arguments: The arguments as a model has to write them.
+        got: The arguments that the tool has to get; default: the same.
     """
 
     name: str
@@ -45,13 +45,13 @@ class _Asked:
 
 
 class _Log:
-    """What the tool was called with."""
+    """The arguments of all calls of a tool."""
 
     def __init__(self) -> None:
         self.calls: list[JsonObject] = []
 
     def recorder(self, record: Callable[..., None]) -> Tool[..., Any]:
-        """The tool `record`, which keeps what it is called with, defaults included."""
+        """The tool `record`, which logs its arguments, defaults included."""
         signature = inspect.signature(record)
 
         @tool(name="record")
@@ -99,7 +99,7 @@ def _task(asked: _Asked) -> Task[_Log]:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Equal, and of one type: True is not 1."""
+    """Whether two values are equal and of one type: True is not 1."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):
@@ -108,7 +108,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 # --- tools -------------------------------------------------------------------------------------
-# Their functions do nothing: what they were called with is kept around them.
+# These functions do nothing: `_Log.recorder` wraps them, and logs their arguments.
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """The suite `tiny`: one step each, for CI with the demonstration checkpoint (`--model tiny`).
 
-It asks for what that model was shown: one of three small tools, with arguments that stand in the
-question, or a greeting that wants no tool. A real model solves all of it; if it does not, something
-between the model and the tool is broken.
+The tasks are like those that the demonstration checkpoint was trained on: a call of one of three
+small tools, with arguments from the question, or a greeting, which needs no tool. A real model
+solves all of them; if it does not, something between the model and the tool is broken.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from agentkit_evals.tasks import Task, TaskSuite
 
 
 class _House:
-    """What was done in it."""
+    """The world of all tasks; `done` lists the calls."""
 
     def __init__(self) -> None:
         self.done: list[tuple[str, JsonObject]] = []

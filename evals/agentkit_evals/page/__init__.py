@@ -19,7 +19,7 @@ from agentkit.trace import TraceError, parts_of, read_file
 from agentkit.trace.page import document, page_of, page_script, page_style
 from agentkit.trace.page.html import Html, el, join
 from agentkit.wording import pluralize
-from agentkit_evals.compare import Comparison, compare, shared_cases
+from agentkit_evals.compare import Comparison, comparisons
 from agentkit_evals.core import EvalError, TrialResult
 from agentkit_evals.page.cases import Trials, case_section
 from agentkit_evals.page.charts import change_chart, score_chart
@@ -30,17 +30,17 @@ from agentkit_evals.store import Store
 __all__ = ["MOST_PAGES", "Viewed", "view_of"]
 
 MOST_PAGES = 400
-"""Trials that can be opened in one file; of more it would grow to tens of megabytes."""
+"""The trials that can be opened in one file: with more it would have tens of megabytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Viewed:
-    """A page, and what is in it.
+    """The page of some runs.
 
     Attributes:
-        html: The file's text.
-        trials: How many trials were played.
-        pages: How many of them can be opened.
+        html: The text of the file.
+        trials: The number of trials that were played.
+        pages: The number of trials that can be opened.
     """
 
     html: str
@@ -52,19 +52,18 @@ def view_of(first: Store, *others: Store, most_pages: int = MOST_PAGES) -> Viewe
     """The page of one run or several.
 
     Args:
-        first: What the others are held against.
+        first: The run with which the others are compared.
         others: Runs of the same suite.
-        most_pages: Trials that can be opened; flips and failures come first.
+        most_pages: The most trials that can be opened; flips and failures come first.
 
     Raises:
-        EvalError: There is no such run, they are of different suites, or scipy is missing.
+        EvalError: There is no such run, they are of different suites or data, or scipy is missing.
     """
     runs = [Seen.of(store) for store in (first, *others)]
     if len({run.manifest.suite for run in runs}) > 1:
         names = ", ".join(f"{run.name} of {run.manifest.suite}" for run in runs)
         raise EvalError(f"these are runs of different suites: {names}")
-    held = [store for store in others if shared_cases(first, store)]
-    compared = compare(first, *held) if held else []
+    compared = list(comparisons(first, others).values())
     trials = Trials(runs)
     pages = _pages(trials, runs, most_pages)
     body = [*_body(runs, compared, trials, pages), *(_data(name, page) for name, page in pages)]
@@ -117,7 +116,7 @@ def _numbers(name: str, found: Report) -> Html:
 
 
 def _flips(one: Comparison, trials: Trials) -> Html:
-    """Cases that went the other way, as links."""
+    """Links to the cases that the second run passed more often, and less often."""
     lists = [
         el("p", f"{word} {len(cases)}: ", *_links(cases, trials), cls=f"flips {cls}")
         for word, cases, cls in (("gained", one.gained, "good"), ("lost", one.lost, "bad"))
@@ -141,7 +140,7 @@ def _dialog() -> Html:
 
 
 def _pages(trials: Trials, runs: Sequence[Seen], most: int) -> list[tuple[str, bytes]]:
-    """Pages by the name of their trial, compressed; what is worth looking at first."""
+    """The name and the compressed page of trials, those most worth a look first."""
     found: list[tuple[str, bytes]] = []
     played = [(number, result) for number, run in enumerate(runs) for result in run]
     for number, result in sorted(played, key=lambda each: (trials.rank(each[1]), each[0])):

@@ -1,10 +1,11 @@
-"""The cases of runs as a table: a mark for each trial, and what they can be filtered by."""
+"""The cases of runs as a table with filters, in which each trial is a mark."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
 
 from agentkit.trace.page.html import Html, el, join
+from agentkit.wording import pluralize
 from agentkit_evals.core import TrialResult
 from agentkit_evals.report import error_of
 from agentkit_evals.seen import Seen
@@ -13,10 +14,10 @@ _MARKS = {"passed": "●", "failed": "○", "lost": "?"}
 
 
 class Trials:
-    """All trials of some runs, by case, with names for the page.
+    """All trials of some runs by case, and the names that they have in the page.
 
     Args:
-        runs: The first is what the others are held against.
+        runs: The runs in the order of the columns.
     """
 
     def __init__(self, runs: Sequence[Seen]) -> None:
@@ -28,48 +29,50 @@ class Trials:
         }
         for number, run in enumerate(runs):
             for result in run:
-                if result.case in self._by_case:
-                    self._by_case[result.case][number].append(result)
-        self._kinds = {case: self._seen_in(case) for case in self.cases}
+                self._by_case[result.case][number].append(result)
+        self._kinds = {case: self._kinds_of(case) for case in self.cases}
 
     def of(self, case: str) -> list[list[TrialResult]]:
-        """A case's trials, by run."""
+        """The trials of a case, by run."""
         return self._by_case[case]
 
     def anchor(self, case: str) -> str:
-        """Where the case is in the page."""
+        """The id of the row of a case."""
         return f"c{self._number[case]}"
 
     def name(self, run: int, result: TrialResult) -> str:
-        """The name of a trial within the page."""
+        """The name of a trial in the page."""
         return f"t{run}-{self._number[result.case]}-{result.trial}"
 
     def kinds(self, case: str) -> Set[str]:
-        """`passed`, `failed` and `lost` as its trials are, `mixed` where trials of a run differ,
-        `flipped` where runs do.
+        """The outcomes of a case's trials; `mixed` if trials of one run differ, and `flipped` if
+        the runs passed it differently often.
         """
         return self._kinds[case]
 
-    def rank(self, result: TrialResult) -> tuple[int, int, int]:
-        """The lower, the more it is worth a look."""
-        flipped = "flipped" in self._kinds.get(result.case, ())
-        number = self._number.get(result.case, 0)
-        return 0 if flipped else 2 if result.passed else 1, number, result.trial
+    def rank(self, result: TrialResult) -> tuple[bool, bool, int, int]:
+        """A sort key by which the trials that are most worth a look come first: those of flipped
+        cases, then failures.
+        """
+        same = "flipped" not in self._kinds[result.case]
+        return same, same and result.passed, self._number[result.case], result.trial
 
-    def _seen_in(self, case: str) -> Set[str]:
+    def _kinds_of(self, case: str) -> Set[str]:
         found = {outcome(result) for results in self._by_case[case] for result in results}
-        shares = set()
+        shares: set[float] = set()
         for results in self._by_case[case]:
             verdicts = [result.passed for result in results if result.status == "graded"]
             if len(set(verdicts)) > 1:
                 found.add("mixed")
             if verdicts:
                 shares.add(sum(verdicts) / len(verdicts))
-        return found | ({"flipped"} if len(shares) > 1 else set())
+        if len(shares) > 1:
+            found.add("flipped")
+        return found
 
 
 def outcome(result: TrialResult) -> str:
-    """`passed`, `failed`, or `lost` without a verdict."""
+    """`passed`, `failed`, or `lost` if there is no verdict."""
     if result.status != "graded":
         return "lost"
     return "passed" if result.passed else "failed"
@@ -79,9 +82,9 @@ def case_section(runs: Sequence[Seen], trials: Trials, openable: Set[str]) -> Ht
     """The filters and the table.
 
     Args:
-        runs: A column for each, in this order.
-        trials: The trials that are listed.
-        openable: Names of trials whose page is in the file.
+        runs: The runs in the order of the columns.
+        trials: The trials of these runs.
+        openable: The names of the trials whose page is in the file.
     """
     tags = {case: tags for run in runs for case, tags in run.manifest.tags.items()}
     heads = [el("th", head, scope="col") for head in ("case", *(run.name for run in runs), "why")]
@@ -97,7 +100,7 @@ def _filters(runs: Sequence[Seen], trials: Trials, tags: dict[str, tuple[str, ..
     chosen = (("outcome", kinds), ("tag", known), ("why", errors))
     text = el("input", type="search", name="text", placeholder="case", aria_label="case")
     selects = [_select(name, values) for name, values in chosen if values]
-    count = el("output", f"{len(trials.cases)} cases", cls="soft")
+    count = el("output", pluralize(len(trials.cases), "case"), cls="soft")
     return el("form", text, *selects, count, id="filters")
 
 

@@ -1,4 +1,4 @@
-"""Scores and differences as bars with their intervals. Numbers stand beside them, as text."""
+"""Scores and differences as bars with their intervals, and the numbers as text beside them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from agentkit_evals.stats import Interval
 
 _WIDTH, _HEIGHT = 1000.0, 20.0
 _DOT = 6.0
-_LEAST_SPAN = 0.1  # of the axis of differences, to either side
+_LEAST_SPAN = 0.1
+"""The axis of differences reaches at least this far to either side, as a share."""
 
 
 def score_chart(runs: Sequence[Seen]) -> Html:
-    """A bar for each run, and for each run and tag where cases have tags."""
+    """A bar for each run, and below one for each run and tag, if cases have tags."""
     rows = list(_scores(runs))
     tags = {run.name: run.by_tag() for run in runs}
     for tag in sorted({tag for found in tags.values() for tag in found}):
@@ -43,7 +44,7 @@ def _scores(runs: Sequence[Seen]) -> Iterator[Html]:
 
 
 def change_chart(compared: Sequence[Comparison]) -> Html:
-    """Differences from the first run, with the line of none."""
+    """A bar for each difference from the first run; 0 is in the middle."""
     gaps = [one.difference for one in compared]
     span = max([_LEAST_SPAN, *(max(abs(gap.low), abs(gap.high)) for gap in gaps)])
     rows = []

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from os.path import commonprefix
 from typing import Any
 
@@ -44,6 +45,9 @@ def good(
             return 200, {"count": len(ids), "max_model_len": WINDOW, "tokens": ids}
         case "/detokenize":
             return 200, {"prompt": detokenize(body["tokens"])}
+        case "/v1/chat/completions" if body.get("min_tokens", 0) > body.get("max_tokens", WINDOW):
+            words = f"max_tokens={body['max_tokens']}, got {body['min_tokens']}."
+            return 400, {"error": {"message": f"min_tokens must be less than or equal to {words}"}}
         case "/v1/chat/completions":
             return 200, _chat(body, state, reply(body) or _reply(body))
         case _:
@@ -84,7 +88,7 @@ def _chat(body: Json, state: Json, said: Served) -> Any:
     known = max(prefixes, key=len, default="")
     cached = len(tokenize(known)) // 128 * 128
     seen.append(salted)
-    pieces = encode(said, body, model=MODEL, number=0)
+    pieces = encode(said, body, model=MODEL, number=len(seen))
     ids = tokenize(prompt)[: body.get("truncate_prompt_tokens")]
     usage = {"prompt_tokens": len(ids)}
     pieces = [_with_prompt(piece, ids) for piece in pieces] if not body.get("stream") else pieces
@@ -100,8 +104,10 @@ def _drawn(piece: bytes, body: Json) -> bytes:
     """So many replies; the checkpoint's sampling never draws the less likely of two tokens."""
     reply = json.loads(piece)
     choices = reply["choices"] * body["n"]
-    if body.get("top_p") == 1.0:
-        unlikely = min(body["logit_bias"], key=body["logit_bias"].__getitem__)
+    unlikely, likely = sorted(body["logit_bias"], key=body["logit_bias"].__getitem__)
+    gap = body["logit_bias"][likely] - body["logit_bias"][unlikely]
+    chance = 1 / (1 + math.exp(gap / body.get("temperature", 1.0)))
+    if chance > (0.01 if body.get("top_p") == 1.0 else 0.05):  # Gemma's own top-p is 0.95
         choices[-1] = choices[-1] | {"token_ids": [int(unlikely)]}
     return json.dumps(reply | {"choices": choices}).encode()
 
@@ -141,14 +147,22 @@ def _reply(body: Json) -> Served:
         call = ServedCall("report_weather", '{"city":"Turin"}')
         return Served(calls=(call, call), finish_reason="tool_calls")
     if "choice" in held:
-        return Served(text="Fine.", reasoning="ready")
+        return _said(held["choice"][0], body.get("stop") or ())
     if body.get("min_tokens"):
         return _counting(body)
     return Served(text="Hello.")
 
 
+def _said(said: str, stops: Sequence[str]) -> Served:
+    if said.startswith(tokens.CHANNEL_OPEN):
+        return Served(text="Fine.", reasoning="ready")
+    for stop in stops:
+        said = said.partition(stop)[0]
+    return Served(text=said)
+
+
 def _counting(body: Json) -> Served:
-    wanted = min(body["min_tokens"], body["max_tokens"])
+    wanted = min(body["min_tokens"], body.get("max_tokens", WINDOW))
     words = ("one two three four five six " * wanted)[:wanted]
     return Served(text=words, finish_reason="length", cut=True)
 

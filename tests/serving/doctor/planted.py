@@ -59,14 +59,14 @@ def _refuses_tools(_path: str, body: Json) -> str | None:
     return None
 
 
-def _message(reply: Json) -> Json:
+def message_of(reply: Json) -> Json:
     choices = reply.get("choices") or [{}]
     found: Json = choices[0].get("message") or choices[0].get("delta") or {}
     return found
 
 
 def _calls_as_text(_path: str, reply: Json) -> Json:
-    message = _message(reply)
+    message = message_of(reply)
     for call in message.pop("tool_calls", None) or ():
         function = call["function"]
         text = f"<|tool_call>call:{function.get('name', '')}{{{function.get('arguments', '')}}}"
@@ -75,7 +75,7 @@ def _calls_as_text(_path: str, reply: Json) -> Json:
 
 
 def _thoughts_as_text(_path: str, reply: Json) -> Json:
-    message = _message(reply)
+    message = message_of(reply)
     if thought := message.pop("reasoning", None):
         message["content"] = f"thought\n{thought}{message.get('content') or ''}"
     return reply
@@ -88,7 +88,7 @@ def _april_prompts(path: str, reply: Json) -> Json:
     return reply
 
 
-def _without_usage(*names: str) -> Change:
+def without_usage(*names: str) -> Change:
     def change(_path: str, reply: Json) -> Json:
         for name in names:
             (reply.get("usage") or {}).pop(name, None)
@@ -103,7 +103,7 @@ def _without_ids(_path: str, reply: Json) -> Json:
     return reply
 
 
-def _without_request(*names: str) -> Change:
+def without_request(*names: str) -> Change:
     def change(path: str, body: Json) -> Json:
         return {k: v for k, v in body.items() if path != CHAT or k not in names}
 
@@ -126,7 +126,7 @@ def _another_system(path: str, body: Json) -> Json:
     return body | {"messages": [told, *body["messages"]]}
 
 
-def _window_of(tokens: int) -> Change:
+def window_of(tokens: int) -> Change:
     def change(path: str, reply: Json) -> Json:
         for card in (reply.get("data") or ()) if path == "/v1/models" else ():
             card["max_model_len"] = tokens
@@ -135,7 +135,7 @@ def _window_of(tokens: int) -> Change:
     return change
 
 
-def _version_of(version: str) -> Change:
+def version_of(version: str) -> Change:
     def change(path: str, reply: Json) -> Json:
         return {"version": version} if path == "/version" else reply
 
@@ -182,7 +182,7 @@ def _truncating(path: str, body: Json) -> Json:
 
 
 def _first_call_only(_path: str, reply: Json) -> Json:
-    message = _message(reply)
+    message = message_of(reply)
     if len(message.get("tool_calls") or ()) > 1:
         message["tool_calls"] = message["tool_calls"][:1]
     elif any(call.get("index", 0) > 0 for call in message.get("tool_calls") or ()):
@@ -231,15 +231,15 @@ PLANTED = (
         "no details of prompt tokens",
         frozenset({"prefix cache"}),
         "--enable-prompt-tokens-details",
-        reply=_without_usage("prompt_tokens_details"),
+        reply=without_usage("prompt_tokens_details"),
     ),
     Planted("no prefix cache", frozenset({"prefix cache"}), "prefix-caching", request=_salted),
-    Planted("a tiny window", frozenset({"window"}), "--max-model-len", reply=_window_of(2048)),
+    Planted("a tiny window", frozenset({"window"}), "--max-model-len", reply=window_of(2048)),
     Planted(
         "a proxy that drops the grammar",
         frozenset({"grammar"}),
         "structured_outputs",
-        request=_without_request("structured_outputs"),
+        request=without_request("structured_outputs"),
     ),
     Planted("a proxy that buffers", frozenset({"streaming"}), "buffering", buffers=True),
     Planted(
@@ -248,7 +248,7 @@ PLANTED = (
         "--tool-call-parser gemma4",
         reply=_calls_as_text,
     ),
-    Planted("an old vLLM", frozenset({"version"}), "0.24", reply=_version_of("0.20.1")),
+    Planted("an old vLLM", frozenset({"version"}), "0.24", reply=version_of("0.20.1")),
     Planted(
         "a proxy that drops token ids",
         frozenset({"own tokens"}),
@@ -259,7 +259,7 @@ PLANTED = (
         "a proxy that drops stream options",
         frozenset({"streaming"}),
         "stream_options",
-        request=_without_request("stream_options"),
+        request=without_request("stream_options"),
     ),
     Planted(
         "stop tokens forgotten",
@@ -290,7 +290,7 @@ PLANTED = (
         "a proxy that drops template arguments",
         frozenset({"thinking switch"}),
         "chat_template_kwargs",
-        request=_without_request("chat_template_kwargs"),
+        request=without_request("chat_template_kwargs"),
     ),
     Planted(
         "thoughts cut from history",
@@ -353,244 +353,3 @@ PLANTED = (
     ),
 )
 """Each with the probes that fail of it; the first eight are also planted in `make live`."""
-
-
-def _messages(change: Callable[[list[Json]], list[Json]]) -> Change:
-    return lambda path, body: (
-        body | {"messages": change(body["messages"])} if path == CHAT else body
-    )
-
-
-def _as_users(messages: list[Json]) -> list[Json]:
-    return [m | ({"role": "user"} if m["role"] == "tool" else {}) for m in messages]
-
-
-def _only_texts(messages: list[Json]) -> list[Json]:
-    texts = [m for m in messages if m["role"] != "tool"]
-    return [{"role": m["role"], "content": m.get("content") or ""} for m in texts]
-
-
-def _lowered(messages: list[Json]) -> list[Json]:
-    return [
-        m | ({"content": m["content"].lower()} if isinstance(m.get("content"), str) else {})
-        for m in messages
-    ]
-
-
-def _hides(*paths: str) -> Callable[[str, Json], str | None]:
-    return lambda path, _body: "no such path" if path in paths else None
-
-
-def _card(**changed: object) -> Change:
-    """What the list of models says; None is left out."""
-
-    def change(path: str, reply: Json) -> Json:
-        for card in (reply.get("data") or ()) if path == "/v1/models" else ():
-            for name, value in changed.items():
-                card.pop(name, None)
-                card |= {} if value is None else {name: value}
-        return reply
-
-    return change
-
-
-def _function(change: Callable[[Json], Json]) -> Change:
-    """What is said of each call."""
-
-    def of_all(_path: str, reply: Json) -> Json:
-        for call in _message(reply).get("tool_calls") or ():
-            call["function"] |= change(call["function"])
-        return reply
-
-    return of_all
-
-
-def _prefixed(function: Json) -> Json:
-    return {"name": f"functions.{function['name']}"} if function.get("name") else {}
-
-
-def _other_city(function: Json) -> Json:
-    return {"arguments": (function.get("arguments") or "").replace("Turin", "Rome")}
-
-
-def _counted_more(_path: str, reply: Json) -> Json:
-    if usage := reply.get("usage"):
-        usage["prompt_tokens"] = usage.get("prompt_tokens", 0) + 7
-    return reply
-
-
-def _never_cached(_path: str, reply: Json) -> Json:
-    if (usage := reply.get("usage") or {}).get("prompt_tokens_details"):
-        usage["prompt_tokens_details"] = {"cached_tokens": 0}
-    return reply
-
-
-def _warns(*probes: str) -> frozenset[str]:
-    return frozenset(probes)
-
-
-FURTHER = (
-    Planted(
-        "results of tools as words of the user",
-        frozenset({"arrival"}),
-        "no rewriting of `messages`",
-        request=_messages(_as_users),
-    ),
-    Planted(
-        "calls and results cut from history",
-        frozenset({"arrival"}),
-        "results of tools",
-        request=_messages(_only_texts),
-    ),
-    Planted(
-        "only the last message passed on",
-        frozenset({"arrival"}),
-        "what the user says",
-        request=_messages(lambda messages: messages[-1:]),
-    ),
-    Planted(
-        "texts that are rewritten",
-        frozenset({"arrival"}),
-        "no rewriting of `messages`",
-        request=_messages(_lowered),
-    ),
-    Planted(
-        "a hidden /tokenize",
-        frozenset(),
-        "a proxy before it hides these paths",
-        refuses=_hides("/tokenize"),
-        warned_by=_warns("chat template", "token counts", "control tokens"),
-    ),
-    Planted(
-        "a hidden /detokenize",
-        frozenset({"own tokens"}),
-        "a proxy before it hides these paths",
-        refuses=_hides("/detokenize"),
-        warned_by=_warns("chat template", "token counts"),
-    ),
-    Planted(
-        "a hidden /version",
-        frozenset(),
-        "reach vLLM itself",
-        refuses=_hides("/version"),
-        warned_by=_warns("version"),
-    ),
-    Planted(
-        "a name that says nothing",
-        frozenset(),
-        "--served-model-name",
-        reply=_card(id="default"),
-        warned_by=_warns("model"),
-    ),
-    Planted(
-        "a list of models without windows",
-        frozenset(),
-        "max_model_len",
-        reply=_card(max_model_len=None),
-        warned_by=_warns("window"),
-    ),
-    Planted(
-        "a window beyond the model's",
-        frozenset(),
-        "--max-model-len 262144",
-        reply=_window_of(1_000_000),
-        warned_by=_warns("window"),
-    ),
-    Planted(
-        "a window that is soon full",
-        frozenset(),
-        "--max-model-len",
-        reply=_window_of(8_192),
-        warned_by=_warns("window"),
-    ),
-    Planted(
-        "another family of model",
-        frozenset(),
-        "agentkit serve google/gemma-4",
-        reply=_card(id="Qwen/Qwen3-8B"),
-        warned_by=_warns("model", "control"),
-    ),
-    Planted(
-        "arguments that come back changed",
-        frozenset({"tool parser"}),
-        "Rome",
-        reply=_function(_other_city),
-    ),
-    Planted(
-        "names of tools with a prefix",
-        frozenset({"tool parser"}),
-        "functions.report_weather",
-        reply=_function(_prefixed),
-        warned_by=_warns("control"),
-    ),
-    Planted(
-        "a proxy that drops tools",
-        frozenset({"token counts", "cut replies"}),
-        "changes requests",
-        request=_without_request("tools", "tool_choice"),
-        warned_by=_warns("control", "several calls"),
-    ),
-    Planted(
-        "prompts counted wrongly",
-        frozenset({"token counts"}),
-        "counted differently",
-        reply=_counted_more,
-    ),
-    Planted(
-        "a proxy that drops the counts of tokens",
-        frozenset({"token counts", "own tokens", "cut replies"}),
-        "no proxy may drop `usage`",
-        reply=_without_usage("prompt_tokens", "completion_tokens", "total_tokens"),
-        warned_by=_warns("arrival", "thinking switch"),
-    ),
-    Planted(
-        "a cache that no prompt comes from",
-        frozenset({"prefix cache"}),
-        "--enable-prefix-caching",
-        reply=_never_cached,
-    ),
-    Planted(
-        "a proxy that does not ask for token ids",
-        frozenset({"own tokens"}),
-        "requests and replies as they are",
-        request=_without_request("return_token_ids"),
-    ),
-    Planted(
-        "a proxy that drops biases",
-        frozenset(),
-        "no such token came",
-        request=_without_request("logit_bias"),
-        warned_by=_warns("stop tokens"),
-    ),
-    Planted(
-        "a vLLM that nobody has tested",
-        frozenset(),
-        "newer than",
-        reply=_version_of("9.1.0"),
-        warned_by=_warns("version"),
-    ),
-    *(
-        Planted(
-            f"a vLLM that calls itself {version}",
-            frozenset(),
-            "no release",
-            reply=_version_of(version),
-            warned_by=_warns("version"),
-        )
-        for version in ("dev", "0.1.dev9500+g1a2b3c4", "0.10.dev3", "unknown")
-    ),
-    Planted(
-        "a queue that is full every other time",
-        frozenset(),
-        "limit of rate",
-        busy_every=2,
-        warned_by=_warns("steadiness"),
-    ),
-    Planted(
-        "requests of more than 16 KiB refused",
-        frozenset({"large requests"}),
-        "client_max_body_size",
-        most_bytes=16_384,
-    ),
-)
-"""The same, before the server made of plain functions only."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+import anyio
 import httpx2
 import pytest
 
 from agentkit.serving.doctor import PROBES, Diagnosis, examine
 from agentkit.wire import OPTIONAL
 from tests.serving.doctor.failing import examined_at_random
+from tests.serving.doctor.further import FURTHER
 from tests.serving.doctor.good import client_of
-from tests.serving.doctor.planted import FURTHER, PLANTED, Json, Planted
+from tests.serving.doctor.planted import CHAT, PLANTED, Json, Planted
 from tests.virtual import run_virtual
 
 URL = "http://server:8000/v1"
@@ -46,6 +48,27 @@ def test_a_planted_fault_is_found_by_the_probes_that_are_about_it(planted: Plant
     about = failed + warned
     assert any(planted.told in f"{found.says} {found.remedy}" for found in about), about
     assert diagnosis.exit_code == bool(failed)
+
+
+def test_a_gateway_that_answers_from_a_cache_of_replies_is_named() -> None:
+    kept: dict[bytes, httpx2.Response] = {}
+
+    async def main() -> Diagnosis:
+        async with client_of() as inner:
+
+            async def handle(request: httpx2.Request) -> httpx2.Response:
+                key = request.url.raw_path + request.content
+                if key not in kept:
+                    answer = await inner.send(request, stream=True)
+                    kept[key] = httpx2.Response(answer.status_code, content=await answer.aread())
+                return httpx2.Response(kept[key].status_code, content=kept[key].content)
+
+            async with httpx2.AsyncClient(transport=httpx2.MockTransport(handle)) as client:
+                return await examine(URL, http_client=client)
+
+    [cached] = [f for f in run_virtual(main).findings if f.probe == "prefix cache"]
+    assert cached.verdict == "fail"
+    assert "no cache of replies" in cached.remedy
 
 
 def findings_where(pause: Callable[[Json], float]) -> dict[str, str]:
@@ -98,6 +121,30 @@ def test_a_server_that_refuses_each_field_by_itself_is_asked_without_all_of_them
     findings = {found.probe: found.says for found in examined(picky).findings}
     assert [says for says in findings.values() if "could not be made sense of" in says] == []
     assert all(name in findings["fields"] for name in ("logit_bias", "structured_outputs"))
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_server_that_stays_silent_is_soon_asked_no_more(every: int) -> None:
+    asked = 0
+
+    async def main() -> tuple[Diagnosis, float]:
+        async with client_of() as inner:
+
+            async def handle(request: httpx2.Request) -> httpx2.Response:
+                nonlocal asked
+                if request.url.path == CHAT:
+                    asked += 1
+                    if asked % every == 0:
+                        await anyio.sleep_forever()
+                return await inner.send(request, stream=True)
+
+            started = anyio.current_time()
+            async with httpx2.AsyncClient(transport=httpx2.MockTransport(handle)) as client:
+                return await examine(URL, http_client=client), anyio.current_time() - started
+
+    diagnosis, seconds = run_virtual(main)
+    assert any("not asked: 3 requests before got no answer" in f.says for f in diagnosis.findings)
+    assert seconds < 400, "a minute for each of them"
 
 
 @pytest.mark.parametrize("seed", range(6))

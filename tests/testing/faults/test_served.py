@@ -75,9 +75,9 @@ def test_a_reply_arrives_as_it_was_said(
 ) -> None:
     wanted = tuple(ServedCall("f", json.dumps(a)) for a in arguments)
     reply = decoded(Served(text=text, reasoning=reasoning, calls=wanted), request_).reply
-    assert "".join(reply.text) == text
-    assert "".join(reply.reasoning) == reasoning
-    got = [json.loads("".join(made.arguments) or "{}") for made in reply.calls]
+    assert str(reply.text) == text
+    assert str(reply.reasoning) == reasoning
+    got = [json.loads(str(made.arguments) or "{}") for made in reply.calls]
     assert got == arguments
 
 
