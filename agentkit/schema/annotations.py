@@ -268,6 +268,8 @@ def documentation_of(definition: Any, function: Any, names: Collection[str] = ()
         names: Names of its parameters, which tell an entry from a sentence in a broken section.
     """
     text = inspect.getdoc(definition) or ""
+    if text == object.__init__.__doc__:  # inherited by an `__init__` without words of its own
+        text = ""
     if definition is not function and not inspect.isroutine(function):
         kind = function if isinstance(function, type) else type(function)
         if kind.__module__ != "functools":

@@ -195,6 +195,10 @@ class Tool(Generic[P, R, DepsT]):
     def __repr__(self) -> str:
         return f"<Tool {self.name}: {self.place}>"
 
+    def __hash__(self) -> int:
+        """Of what equal tools share and can be hashed; a definition holds JSON."""
+        return hash((self.name, self.place))
+
     @property
     def name(self) -> str:
         return self.definition.name

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
@@ -30,13 +30,17 @@ from agentkit import (
     ServerNotReadyError,
     TextDelta,
     ToolCallDelta,
+    ToolContext,
     ToolFinished,
+    Toolset,
     ToolStarted,
 )
 from agentkit.events import ModelCalled
-from agentkit.messages import Message, StopReason, ToolCall
+from agentkit.messages import JsonObject, Message, StopReason, ToolCall
+from agentkit.schema.feedback import Problem
 from agentkit.schema.foreign import ForeignArguments
 from agentkit.schema.nodes import same
+from agentkit.toolset import Arguments
 from agentkit.trace import RunFiles, Step, Timed, ToolRun, parts_of
 from agentkit_evals.contained import contained
 from agentkit_evals.core import (
@@ -297,8 +301,8 @@ async def _play(
     session: Session, trial: Trial, make_agent: AgentMaker, played: _Played, allowance: _Allowance
 ) -> None:
     while (turn := await session.next_turn(played.transcript)) is not None:
-        agent = make_agent(trial, len(played.turns), turn)
         watch = _Watch()
+        agent = make_agent(trial, len(played.turns), replace(turn, tools=watch.over(turn.tools)))
         limits = allowance.within(turn.limits, played.transcript)
         try:
             history = played.begin(turn)
@@ -329,6 +333,18 @@ class _Watch:
         self.running: dict[str, ToolCall] = {}
         self.first_tokens: list[float] = []
         self.model_seconds = 0.0
+        self._called: set[tuple[str, str, str]] = set()
+
+    def over(self, tools: Toolset) -> Toolset:
+        """The same tools, watched: by whom each is called, and under which name."""
+
+        def called(name: str, context: ToolContext[Any]) -> None:
+            self._called.add((name, context.call.name, context.run_id))
+
+        return Toolset(
+            replace(each, signature=_Watched(each.signature, partial(called, each.name)))
+            for each in tools
+        )
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, RunFinished):
@@ -356,7 +372,30 @@ class _Watch:
             retries=sum(len(step.restarts) for step in steps),
             new_conversation=turn.new_conversation,
             said_by=turn.said_by,
+            hidden=self._hidden(result.run_id),
         )
+
+    def _hidden(self, run_id: str) -> tuple[str, ...]:
+        """The tools that were called in another run than this, or under another name."""
+        return tuple(sorted({name for name, *by in self._called if by != [name, run_id]}))
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """The arguments of a tool, which tell of each call."""
+
+    inner: Arguments
+    called: Callable[[ToolContext[Any]], None]
+
+    def check(self, arguments: JsonObject) -> dict[str, Any] | list[Problem]:
+        return self.inner.check(arguments)
+
+    def call_arguments(
+        self, values: Mapping[str, Any], injected: object
+    ) -> tuple[list[Any], dict[str, Any]]:
+        if isinstance(injected, ToolContext):
+            self.called(injected)
+        return self.inner.call_arguments(values, injected)
 
 
 def _calls(steps: Iterable[Step]) -> Iterator[CallRecord]:

@@ -449,8 +449,9 @@ def test_the_next_summary_takes_over_what_the_first_one_named() -> None:
     writer = Writer("I saw it all.")
     window = ContextWindow(SUMMARIZE, repeatable={"read"}, recall=RECALL_TOOLS)
     form, messages, seen, n = form_of(window=8192), list(TASK), 0, 0
-    fitted = driven(window.fit(asked(messages), form), reply=writer)
+    before = fitted = driven(window.fit(asked(messages), form), reply=writer)
     while seen < 2:
+        before = fitted
         fitted = driven(window.fit(asked(messages), form), reply=writer)
         window.observe(Usage(input_tokens=fitted.tokens))
         seen += fitted.compacted is not None
@@ -461,3 +462,5 @@ def test_the_next_summary_takes_over_what_the_first_one_named() -> None:
     assert "4711-XY" in text_of(summaries[0].content)
     asked_again = [text_of(m.content) for m in writer.requests[1].messages]
     assert any("4711-XY" in text for text in asked_again), "it reads what it wrote before"
+    shown = before.request.messages
+    assert writer.requests[1].messages[: len(shown) - 1] == shown[:-1], "and nothing older"

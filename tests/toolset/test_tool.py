@@ -57,6 +57,13 @@ def test_a_tool_is_still_the_function_it_was() -> None:
     assert add.definition.description == "Adds."
 
 
+def test_tools_are_members_of_sets_and_keys() -> None:
+    counts = {tool(plain): 1, hash: 2}
+    assert counts[make_tool(plain)] == 1
+    assert {make_tool(plain), make_tool(plain)} == {make_tool(plain)}
+    assert make_tool(plain, name="other") not in counts
+
+
 def test_what_is_declared_can_be_read() -> None:
     @tool(
         name="find",
@@ -340,10 +347,12 @@ def test_asking_where_nobody_is_tells_the_model() -> None:
     anyio.run(main)
 
 
-def test_asking_a_person_gives_the_answer() -> None:
-    async def person(question: str) -> str:
-        return question.upper()
+async def _person(question: str) -> str:
+    return question.upper()
 
+
+@pytest.mark.parametrize("person", [_person, str.upper])
+def test_asking_a_person_gives_the_answer(person: Any) -> None:
     async def main() -> str:
         return await ToolContext(None, "r", handles=RunHandles(ask=person)).ask("sure?")
 
