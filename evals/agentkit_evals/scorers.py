@@ -15,7 +15,6 @@ Each is a check of a `Task`, and looks only at the last answer unless it says ot
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, make_dataclass
 from decimal import Decimal, InvalidOperation
@@ -26,6 +25,7 @@ from pydantic import JsonValue
 from agentkit import Model, ModelSettings
 from agentkit.exact import NotJsonError, read_exact, unfenced
 from agentkit.messages import AssistantMessage, JsonObject, ToolMessage, text_of
+from agentkit.wording import normalized
 from agentkit_evals.asking import ask
 from agentkit_evals.core import Grade, Transcript
 
@@ -68,7 +68,7 @@ class Contains:
         return _graded(answer, "answer:lacks" if missing else None, list(self.texts))
 
     def _plain(self, text: str) -> str:
-        text = unicodedata.normalize("NFKC", text)
+        text = normalized("NFKC", text)
         return text if self.case else text.casefold()
 
 
@@ -116,7 +116,7 @@ class Exactly:
         return _graded(answer, None if same else "answer:another", self.text)
 
     def _plain(self, text: str) -> str:
-        return " ".join(unicodedata.normalize("NFKC", text).casefold().split()).strip(_AROUND)
+        return " ".join(normalized("NFKC", text).casefold().split()).strip(_AROUND)
 
 
 @dataclass(frozen=True, slots=True)
