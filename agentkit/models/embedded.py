@@ -52,8 +52,8 @@ from agentkit.wire.replies import overlap
 
 _Number = TypeVar("_Number", int, float)
 
-# From 1.29 on, the official builds of onnxruntime keep an identifier of the machine in its cache and
-# send events over HTTPS, unless this is set before they are loaded (its Privacy.md).
+# From 1.29 on, the official builds of onnxruntime keep an identifier of the machine and send events
+# over HTTPS, unless this is set before they are loaded (see its Privacy.md).
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 try:
     import numpy as np
