@@ -202,6 +202,10 @@ def test_a_history_that_is_another_one_begins_anew() -> None:
     fitted = driven(window.fit(asked(other), form))
     assert list(fitted.request.messages) == other
     assert fitted.tokens == tokens(prompt_text(other, form))
+    sent = fitted.within.sent
+    assert sent is not None
+    assert sent.parts == window.use().parts
+    assert set(sent.parts) == {"format", "user"}
 
 
 @pytest.mark.parametrize("letter", ["a", "7", "日", "é", "\U0001f600", "አ"])
