@@ -73,6 +73,7 @@ def test_a_compaction_goes_well_below_the_limit_and_leaves_alone_what_is_new() -
     assert len(compactions) >= 2
     assert min(b - a for a, b in pairwise(compactions)) >= 3
     use = window.use()
+    assert text_of(fitted.request.messages[1].content).endswith("are left out to save space.]")
     assert use.compactions == len(compactions)
     assert use.dropped + len(use.cleared) > 10
     assert sum(use.parts.values()) == fitted.tokens
