@@ -75,6 +75,9 @@ async def _cluster(workers: int, address: str | None) -> AsyncGenerator[Any]:
     environment = {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, paths))}}
     mine = not ray.is_initialized()
     if mine:
+        # A cluster that Ray starts by itself reports how it is used, unless this is set (its page
+        # "Usage stats collection").
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         small: dict[str, Any] = {
             "num_cpus": workers,
             "include_dashboard": False,

@@ -132,6 +132,23 @@ def test_what_stood_whole_because_there_was_room_becomes_a_preview_not_a_stub() 
     assert min(map(len, shown)) > 3_000
 
 
+@pytest.mark.parametrize(("length", "preview"), [(5_600, True), (4_000, False)])
+def test_a_long_result_becomes_a_preview_where_that_makes_enough_room(
+    length: int, preview: bool
+) -> None:
+    form, window = form_of(window=8192), ContextWindow(Context(compact_at=1.0))
+    messages = [*task(10), *read(0, file_of(random.Random(0), length))]
+    fitted = driven(window.fit(asked(*messages), form))
+    for number in range(1, 40):
+        messages += read(number, file_of(random.Random(number), 500))
+        fitted = driven(window.fit(asked(*messages), form))
+        if fitted.compacted is not None:
+            break
+    use = window.use()
+    assert fitted.tokens <= 7168
+    assert (use.shortened == ("call_0",), use.cleared == ()) == (preview, preview)
+
+
 def test_a_result_that_was_cut_when_it_came_is_not_cut_again_to_make_room() -> None:
     form, window = form_of(window=8192), ContextWindow(Context(compact_at=1.0))
     messages = [*task(10), *read(0, file_of(random.Random(0), 40_000))]

@@ -73,6 +73,7 @@ def test_a_compaction_goes_well_below_the_limit_and_leaves_alone_what_is_new() -
     assert len(compactions) >= 2
     assert min(b - a for a, b in pairwise(compactions)) >= 3
     use = window.use()
+    assert text_of(fitted.request.messages[1].content).endswith("are left out to save space.]")
     assert use.compactions == len(compactions)
     assert use.dropped + len(use.cleared) > 10
     assert sum(use.parts.values()) == fitted.tokens
@@ -202,6 +203,10 @@ def test_a_history_that_is_another_one_begins_anew() -> None:
     fitted = driven(window.fit(asked(other), form))
     assert list(fitted.request.messages) == other
     assert fitted.tokens == tokens(prompt_text(other, form))
+    sent = fitted.within.sent
+    assert sent is not None
+    assert sent.parts == window.use().parts
+    assert set(sent.parts) == {"format", "user"}
 
 
 @pytest.mark.parametrize("letter", ["a", "7", "日", "é", "\U0001f600", "አ"])
