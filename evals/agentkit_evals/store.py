@@ -20,7 +20,7 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -149,19 +149,10 @@ class Store:
         """
         for path in sorted((self.folder / "trials").glob("*.jsonl")):
             try:
-                text = path.read_bytes()
+                with path.open("rb") as file:
+                    yield from _results_in(file, path)
             except OSError as error:
                 raise EvalError(f"{path} cannot be read: {error.strerror}") from error
-            for number, line in enumerate(text.splitlines(keepends=True), 1):
-                if not line.endswith(b"\n"):
-                    continue
-                try:
-                    yield _adapter().validate_json(line)
-                except ValidationError as error:
-                    raise EvalError(
-                        f"{path}, line {number} is no result: {error.errors()[0]['msg']}; "
-                        "without the line its trial is played again"
-                    ) from error
 
     def results(self) -> dict[tuple[str, int], TrialResult]:
         """The result of each trial, by case and number.
@@ -264,6 +255,20 @@ class Writer:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def _results_in(lines: Iterable[bytes], path: Path) -> Iterator[TrialResult]:
+    """Yields the result of each whole line of a file."""
+    for number, line in enumerate(lines, 1):
+        if not line.endswith(b"\n"):
+            continue
+        try:
+            yield _adapter().validate_json(line)
+        except ValidationError as error:
+            raise EvalError(
+                f"{path}, line {number} is no result: {error.errors()[0]['msg']}; "
+                "without the line its trial is played again"
+            ) from error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -4,6 +4,7 @@ import os
 import resource
 import signal
 import sys
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -60,6 +61,19 @@ async def test_a_child_answers_where_more_than_1024_files_are_open() -> None:
         for each in opened:
             os.close(each)
         resource.setrlimit(resource.RLIMIT_NOFILE, (least, most))
+
+
+@pytest.mark.parametrize("question", [{"n": 1}, {"long": "x" * 3_000_000}])
+async def test_a_child_that_does_not_even_read_is_given_up(question: dict[str, Any]) -> None:
+    deaf = Child(
+        [sys.executable, "-I", "-S", "-c", "import time; time.sleep(600)"],
+        os.getcwd(),
+        patience=0.2,
+    )
+    with pytest.raises(SuiteError, match=r"was lost: no answer within 0\.2 seconds"):
+        await deaf.ask(question)
+    deaf.close()
+    assert not deaf.alive
 
 
 @pytest.mark.parametrize("do", ["die", "chatter"])
