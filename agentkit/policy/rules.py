@@ -28,7 +28,6 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any, Final, Literal, TypeAlias, cast, get_args
-from unicodedata import normalize
 from urllib.parse import unquote
 
 from pydantic import TypeAdapter
@@ -37,6 +36,7 @@ from agentkit.errors import is_async, refuse_async, wrong_value
 from agentkit.exact import why_inexact
 from agentkit.messages import JsonObject, Message, ToolCall, ToolResult, Usage
 from agentkit.toolset import LABELS, Label, Tool, ValidatedCall, known_labels
+from agentkit.wording import normalized
 
 # --- what a person is asked ----------------------------------------------------------------------
 
@@ -98,7 +98,7 @@ def _may_lead_out(target: str) -> bool:
     """
     for _ in range(_DECODED):
         target = unquote(_DROPPED.sub("", target))
-    parts = re.split(r"[/\\]", normalize("NFKC", target))
+    parts = re.split(r"[/\\]", normalized("NFKC", target))
     return any(part.partition(";")[0] == ".." for part in parts)
 
 

@@ -84,9 +84,11 @@ class Child:
     def _line(self, deadline: float) -> bytes:
         assert self._process.stdout is not None, "it was opened as a pipe"
         file = self._process.stdout.fileno()
+        readable = select.poll()  # unlike `select.select`, it takes file descriptors above 1,023
+        readable.register(file, select.POLLIN)
         parts = [self._rest]
         while b"\n" not in parts[-1]:
-            if not select.select([file], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            if not readable.poll(1000 * max(0.0, deadline - time.monotonic())):
                 raise OSError(f"no answer within {_PATIENCE:g} seconds")
             parts.append(os.read(file, 1 << 20))
             if not parts[-1]:

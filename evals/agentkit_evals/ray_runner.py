@@ -149,8 +149,10 @@ class _Driver:
 
     async def _one(self, crew: Crew, trial: Trial) -> TrialResult:
         async def play(actor: Any, died: int) -> TrialResult:
-            # An actor may have stored the result before it died.
-            if died and (known := self._store.results().get(trial.key)) is not None:
+            # An actor may have stored the verdict before it died. Without a verdict, what the store
+            # holds may be of an earlier session, which this one plays again.
+            known = self._store.results().get(trial.key) if died else None
+            if known is not None and known.status == "graded":
                 return known
             played: TrialResult = await actor.play.remote(trial)
             return played

@@ -167,9 +167,11 @@ class TaskSuite:
 
     def __init__(self, name: str, tasks: Sequence[Task[Any]]) -> None:
         self._name = name
-        self._tasks = {task.id: task for task in tasks}
-        if len(self._tasks) != len(tasks):
-            raise EvalError(f"two tasks of {name} have the same id")
+        self._tasks: dict[str, Task[Any]] = {}
+        for task in tasks:
+            if task.id in self._tasks:
+                raise EvalError(f"two tasks of {name} have the same id {task.id!r}: rename one")
+            self._tasks[task.id] = task
 
     @property
     def name(self) -> str:

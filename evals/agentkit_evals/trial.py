@@ -39,6 +39,7 @@ from agentkit.events import ModelCalled
 from agentkit.messages import JsonObject, Message, StopReason, ToolCall
 from agentkit.schema.feedback import Problem
 from agentkit.schema.foreign import ForeignArguments
+from agentkit.schema.nodes import same
 from agentkit.toolset import Arguments
 from agentkit.trace import RunFiles, Step, Timed, ToolRun, parts_of
 from agentkit_evals.contained import contained
@@ -270,6 +271,8 @@ class _Allowance:
     def __init__(self, limits: TrialLimits) -> None:
         self._limits = limits
         self._began = time.monotonic()
+        self._cut = False
+        """Whether the present turn has less time than its own limit allows."""
 
     def within(self, limits: Limits, played: Transcript) -> Limits:
         """The limits of a turn, cut to what is left for the trial."""
@@ -277,6 +280,7 @@ class _Allowance:
         if seconds is not None:
             left = max(0.0, self._began + seconds - time.monotonic())
             own = math.inf if limits.seconds is None else limits.seconds
+            self._cut = left < own
             limits = replace(limits, seconds=min(left, own))
         if tokens is not None:
             rest = max(0, tokens - played.usage.output_tokens)
@@ -285,10 +289,12 @@ class _Allowance:
         return limits
 
     def spent(self, played: Transcript, stop_reason: StopReason) -> bool:
-        """Whether a turn that stopped for this reason has used up a limit of the trial."""
+        """Whether a turn that stopped for this reason has used up a limit of the trial, and not
+        only one of its own.
+        """
         tokens = self._limits.tokens
         written_all = tokens is not None and played.usage.output_tokens >= tokens
-        return stop_reason == "seconds" or (stop_reason == "tokens" and written_all)
+        return (stop_reason == "seconds" and self._cut) or (stop_reason == "tokens" and written_all)
 
 
 async def _play(
@@ -408,8 +414,9 @@ def _fits(ran: ToolRun, step: Step) -> bool:
     definition = next((each for each in shown if each.name == ran.call.name), None)
     if definition is None:
         return False
-    reader = _reader(json.dumps(definition.parameters))
-    return reader.check(ran.call.arguments) == ran.call.arguments
+    written = ran.call.arguments
+    read = _reader(json.dumps(definition.parameters)).check(written)
+    return isinstance(read, dict) and same(read) == same(written)  # to Python, 1 is True
 
 
 @lru_cache(maxsize=1024)
