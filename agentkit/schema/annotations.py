@@ -36,8 +36,8 @@ def definition_of(function: Callable[..., Any] | classmethod[Any, ..., Any]) -> 
             found = found.func
         elif isinstance(found, types.MethodType | staticmethod | classmethod):
             found = found.__func__
-        elif hasattr(found, "__wrapped__") and not hasattr(found, "__signature__"):
-            found = found.__wrapped__
+        elif (inner := wrapped_in(found)) is not None and not hasattr(found, "__signature__"):
+            found = inner
         elif isinstance(found, type):
             constructor: object = vars(found).get("__init__")
             return constructor if isinstance(constructor, types.FunctionType) else found
@@ -47,6 +47,14 @@ def definition_of(function: Callable[..., Any] | classmethod[Any, ..., Any]) -> 
             found = type(found).__call__
         else:
             return found
+
+
+def wrapped_in(function: Any) -> Any:
+    """What a callable wraps, as `functools.wraps` records it; None for what only seems to have the
+    attribute since it seems to have every one, as a proxy's methods do.
+    """
+    static = inspect.getattr_static(function, "__wrapped__", None)
+    return None if static is None else function.__wrapped__
 
 
 def place_of(function: Callable[..., Any] | classmethod[Any, ..., Any]) -> str:
