@@ -70,6 +70,7 @@ def test_a_compaction_goes_well_below_the_limit_and_leaves_alone_what_is_new() -
             compactions.append(n)
             assert fitted.tokens <= 3072 * 0.62
             assert fitted.compacted.before > 3072
+            assert fitted.compacted.reason.startswith("the prompt would have passed 3072 tokens")
     assert len(compactions) >= 2
     assert min(b - a for a, b in pairwise(compactions)) >= 3
     use = window.use()
@@ -78,6 +79,20 @@ def test_a_compaction_goes_well_below_the_limit_and_leaves_alone_what_is_new() -
     assert use.dropped + len(use.cleared) > 10
     assert sum(use.parts.values()) == fitted.tokens
     assert all(use.parts.values())
+
+
+@pytest.mark.parametrize(
+    ("repeatable", "words"),
+    [({"read"}, "Call read again"), (set[str](), "do not repeat it only to")],
+)
+def test_the_line_for_an_old_result_says_whether_the_call_may_be_made_again(
+    repeatable: set[str], words: str
+) -> None:
+    window, form = ContextWindow(repeatable=repeatable), form_of(window=4096)
+    driven(window.fit(asked([*TASK, *steps(1, 60)]), form))
+    fitted = driven(window.fit(asked([*TASK, *steps(16, 60)]), form))
+    assert window.use().cleared
+    assert words in text_of(fitted.request.messages[3].content)
 
 
 def test_several_long_results_at_once_are_cut_until_they_fit_together() -> None:
