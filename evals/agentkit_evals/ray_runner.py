@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -179,7 +179,6 @@ class _Driver:
             status="infrastructure",
             failure=f"worker:RayActorError: {LIVES} actors died of it",
         )
-        writer = Writer(self._store)
-        writer.append(result)
-        writer.close()
+        with closing(Writer(self._store)) as writer:
+            writer.append(result)
         return result
