@@ -311,6 +311,22 @@ def wrong_value(
 _LONGEST_SHOWN: Final = 60  # characters of a wrong value
 
 
+def is_async(function: object) -> bool:
+    """Whether what a function or an object returns when it is called has to be awaited."""
+    called = getattr(type(function), "__call__", None)  # noqa: B004 - the method itself is looked at
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
+
+
+def refuse_async(name: str, function: object) -> None:
+    """Refuses an async function where a plain one is called: nobody would wait for its result.
+
+    Raises:
+        TypeError: It is async.
+    """
+    if is_async(function):
+        raise wrong_value(name, function, "give a function that is not async: nothing waits for it")
+
+
 def check_kinds(
     given: Mapping[str, object], kinds: Mapping[str, tuple[tuple[type, ...], str]]
 ) -> None:

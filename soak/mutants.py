@@ -27,11 +27,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import SimpleQueue
+from threading import Lock
 from typing import Final
 
 from soak.mutations import Mutant, mutants_of
 from soak.proof import FOLDER as PROOFS
-from soak.proof import ROOT, with_sources
+from soak.proof import ROOT, with_sources, write_whole
 
 _FORKED: Final = Path(__file__).with_name("forked.py")
 FOLDER: Final = PROOFS / "mutants"
@@ -112,6 +113,8 @@ class Tree:
         self._tester.stdin.write(json.dumps(request) + "\n")
         self._tester.stdin.flush()
         code = self._tester.stdout.readline().strip()
+        if not code:
+            raise SystemExit("the process that runs the tests has died: its mutant has no verdict")
         took = time.monotonic() - started
         if code in ("0", "time"):
             return (None if code == "0" else "time"), took
@@ -188,8 +191,10 @@ class Trial:
         """Runs what is left of the sample; 0 when all of it was run, 2 when time was up."""
         end = time.monotonic() + 60 * minutes
         trees: SimpleQueue[Tree] = SimpleQueue()
-        copies = [Tree(self._root, self._file) for _ in range(jobs)]
+        copies: list[Tree] = []
+        keeping = Lock()
         try:
+            copies += (Tree(self._root, self._file) for _ in range(jobs))
             limits = self._sound(copies[0])
             for tree in copies:
                 trees.put(tree)
@@ -199,9 +204,11 @@ class Trial:
                     return
                 tree = trees.get()
                 try:
-                    self._keep(self._judge(tree, mutant, limits))
+                    verdict = self._judge(tree, mutant, limits)
                 finally:
                     trees.put(tree)
+                with keeping:
+                    self._keep(verdict)
 
             with ThreadPoolExecutor(jobs) as pool:
                 list(pool.map(one, list(self._todo.values())))
@@ -252,8 +259,7 @@ class Trial:
             "tests": self._tests,
             "verdicts": [asdict(each) for each in sorted(self.verdicts, key=lambda v: v.number)],
         }
-        self._out.parent.mkdir(parents=True, exist_ok=True)
-        self._out.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        write_whole(self._out, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
         shown = "lived " if verdict.by == LIVED else "killed"
         print(f"{tried}/{self._sample} {shown} {self._file}:{verdict.line}: {verdict.what}")
 

@@ -62,10 +62,17 @@ class _Record:
 
 def write_record(part: str, figures: Mapping[str, Any]) -> str:
     """Writes what a proof came to into `docs/proof/PART.json`; returns the text."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
     text = json.dumps(figures, indent=2, ensure_ascii=False) + "\n"
-    (FOLDER / f"{part}.json").write_text(text, encoding="utf-8")
+    write_whole(FOLDER / f"{part}.json", text)
     return text
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Writes a file that holds the old text or the new one whenever its writer is killed."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_suffix(".draft")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(file)
 
 
 def prove(
@@ -90,7 +97,7 @@ def prove(
     """
     options = _options(part, jobs)
     record = _begin(part, max(1, round(batches * options.share)), fresh=options.fresh)
-    todo = [number for number in range(record.batches) if number not in set(record.done)]
+    todo = sorted(set(range(record.batches)).difference(record.done))
     end = time.monotonic() + 60 * options.minutes
     with ProcessPoolExecutor(options.jobs) as pool:
         while todo and not record.failures and time.monotonic() < end:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import inspect
 import json
@@ -22,10 +23,13 @@ import pytest
 import agentkit
 from agentkit import (
     Agent,
+    Context,
     Limits,
     LocalExecutor,
     ModelSettings,
+    Policy,
     ProcessExecutor,
+    RoutingExecutor,
     SQLiteJournal,
     ToolChoice,
     ToolDefinitionError,
@@ -39,6 +43,7 @@ from agentkit.messages import UserMessage
 from agentkit.models import Timeouts
 from agentkit.policy import Deny
 from agentkit.testing import ScriptedModel, say
+from agentkit.toolset import dynamic
 
 
 def find(text: str) -> str:
@@ -83,6 +88,12 @@ MISTAKES: list[tuple[Callable[[], object], str]] = [
     (lambda: other.Agent([find]), "give a model, such as VLLMModel("),
     (lambda: agent(policy="sometimes"), "there is no preset 'sometimes'; there are"),
     (lambda: agent(policy=["ask"]), "give a Policy, such as"),
+    (lambda: agent().as_tool("my worker", "Works."), "an agent as a tool: 'my worker' is no name"),
+    (lambda: asyncio.run(agent().run_many(5)), "inputs is 5; give a list, with one for each run"),
+    (
+        lambda: asyncio.run(agent().run_many(["x"], deps_each=lambda n: n)),
+        "give a list, with one for each run",
+    ),
     (lambda: agent(approve=True), "approve is True; give a function of an Approval"),
     (lambda: agent(approve=lambda: True), "it is called with (approval)"),
     (lambda: agent(ask=lambda: "Yes."), "it is called with (question)"),
@@ -221,6 +232,8 @@ ATTRIBUTES = {
     "add_tool": "write Agent(…, tools=[…])",
     "history": "history=result.messages",
     "batch": "write agent.run_many([…])",
+    "resume_sync": "await agent.resume(…), or write asyncio.run(…) around it",
+    "stream_sync": "iterate over agent.stream(…) with async for",
 }
 RESULTS = {
     "final_output": "write result.output",
@@ -234,6 +247,38 @@ def test_what_others_call_a_method_of_an_agent_is_told_with_its_name_here(name: 
     with pytest.raises(AttributeError) as caught:
         getattr(agent(), name)
     assert ATTRIBUTES[name] in str(caught.value)
+
+
+async def later(*_: object) -> Any:
+    """Of which nobody would see that it was never awaited."""
+
+
+class _Later:
+    async def __call__(self, *_: object) -> Any: ...
+
+
+NEVER_AWAITED: dict[str, Callable[[Any], object]] = {
+    "observers[0]": lambda later: other.Agent(ScriptedModel([]), observers=[later]),
+    "lock": lambda later: other.tool(lock=later)(find),
+    "approval": lambda later: other.tool(approval=later)(find),
+    "tool's target": lambda later: other.tool(target=later)(find),
+    "keep": lambda later: Toolset([find]).filtered(later),
+    "keep of a dynamic set": lambda later: dynamic(lambda _context: [find]).filtered(later),
+    "pinned": lambda later: Context(pinned=later),
+    "rule": RoutingExecutor,
+    "policy's target": lambda later: Policy(target=later),
+    "deps": lambda later: agent().as_tool("ask", "Asks.", deps=later),
+    "on_progress": lambda later: asyncio.run(agent().run_many(["x"], on_progress=later)),
+}
+
+
+@pytest.mark.parametrize("called", [later, _Later(), partial(later, 1)])
+@pytest.mark.parametrize("name", NEVER_AWAITED)
+def test_an_async_function_where_nobody_would_await_it_is_refused(name: str, called: Any) -> None:
+    with pytest.raises((TypeError, ToolDefinitionError), match="not") as caught:
+        NEVER_AWAITED[name](called)
+    assert "nothing waits for it" in str(caught.value)
+    assert name.split("'s ")[-1].split(" of ")[0] in str(caught.value)
 
 
 @pytest.mark.parametrize("name", RESULTS)

@@ -325,7 +325,8 @@ class Agent(Generic[DepsT, OutputT]):
         if (journal := options.get("journal")) is not None:
             return await self._continue(journal, run_id, again, decided)
         if isinstance(run, str):
-            raise JournalError(f"the run {run} can only be resumed from the journal that keeps it")
+            where = "the journal that keeps it, or from what PausedRun.from_json reads"
+            raise JournalError(f"the run {run:.60} can only be resumed from {where}")
         given = GivenDecisions(self._used, decided, run.waiting)
         return await self._drive(run_id, again, list(run.messages), paused=run, decisions=given)
 

@@ -21,7 +21,14 @@ from pydantic_core import to_jsonable_python
 
 from agentkit.agent.options import Cancellation, RunOptions, check_input
 from agentkit.agent.run import current_call
-from agentkit.errors import AgentKitError, ToolDefinitionError, ToolError, first_error
+from agentkit.errors import (
+    AgentKitError,
+    ToolDefinitionError,
+    ToolError,
+    first_error,
+    refuse_async,
+    wrong_value,
+)
 from agentkit.events import OutputT, RunResult
 from agentkit.messages import (
     AssistantMessage,
@@ -44,6 +51,7 @@ from agentkit.toolset import (
     ToolOutput,
     make_tool,
 )
+from agentkit.toolset.options import problem_with_name
 
 T = TypeVar("T")
 
@@ -92,6 +100,7 @@ async def run_all(
     """
     if concurrency < 1:
         raise ValueError(f"concurrency is {concurrency}; nothing would ever run below 1")
+    refuse_async("on_progress", on_progress)
     todo = _tasks(inputs, options, deps_each)
     cancellation = options.get("cancellation") or Cancellation()
     results: dict[int, RunResult[OutputT]] = {}
@@ -128,6 +137,10 @@ def _tasks(
         raise ValueError("give journal= and batch= together: a batch is found by its name")
     if isinstance(inputs, str):
         raise TypeError("inputs is one text; give a list of them, or use run")
+    unchecked: dict[str, object] = {"inputs": inputs, "deps_each": deps_each}
+    for name, each in unchecked.items():
+        if each is not None and not isinstance(each, Iterable):
+            raise wrong_value(name, each, "give a list, with one for each run")
     todo = list(inputs)
     for content in todo:
         check_input(content)
@@ -216,6 +229,9 @@ class Delegate:
         start: Start, name: str, description: str, reads: frozenset[Label], given: DelegateOptions
     ) -> Delegate:
         """The delegate for an agent whose tools read what has these labels."""
+        if problem := problem_with_name(name):
+            raise ToolDefinitionError(f"an agent as a tool: {problem}")
+        refuse_async("deps", deps := given.get("deps", CALLERS))
         effect, approval = given.get("effect", "once"), given.get("approval", "policy")
         return Delegate(
             start,
@@ -223,7 +239,7 @@ class Delegate:
             description,
             ToolOptions(labels=reads, effect=effect, approval=approval),
             given.get("limits"),
-            given.get("deps", CALLERS),
+            deps,
             given.get("input_type", str),
         )
 

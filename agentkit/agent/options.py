@@ -23,7 +23,7 @@ from typing_extensions import TypedDict, TypeVar
 from agentkit.agent.approvals import Approver
 from agentkit.agent.own_tools import AnswerTool, Planning
 from agentkit.context import Context
-from agentkit.errors import ToolDefinitionError, check_kinds, wrong_value
+from agentkit.errors import ToolDefinitionError, check_kinds, refuse_async, wrong_value
 from agentkit.events import Event
 from agentkit.events.lines import as_json
 from agentkit.executors import Executor
@@ -75,7 +75,7 @@ class Surroundings(TypedDict, total=False):
 
     policy: Policy | Preset | None
     approve: Approver | None
-    ask: Callable[[str], Awaitable[str]] | None
+    ask: Callable[[str], str | Awaitable[str]] | None
     executor: Executor | None
     observers: Iterable[Observer] | None
 
@@ -311,6 +311,11 @@ ATTRIBUTES: Final[Mapping[str, str]] = MappingProxyType(
         **dict.fromkeys(("system_prompt", "instructions"), "write Agent(…, instructions=…)"),
         **dict.fromkeys(("memory", "history", "messages"), _LATER),
         **dict.fromkeys(("batch", "abatch"), "write agent.run_many([…])"),
+        **{
+            f"{name}_sync": f"await agent.{name}(…), or write asyncio.run(…) around it"
+            for name in ("resume", "run_many")
+        },
+        "stream_sync": "iterate over agent.stream(…) with async for",
     }
 )
 """What to write instead of other frameworks' names for the methods of `Agent`."""
@@ -395,6 +400,7 @@ def _check_observers(observers: Any) -> None:
         if not callable(observer):
             raise wrong_value("observers", observers, remedy)
         _check_called(f"observers[{at}]", observer, "run_id", "event")
+        refuse_async(f"observers[{at}]", observer)
 
 
 def _check_output(output_type: Any) -> None:

@@ -239,7 +239,7 @@ class Wiring:
     authority: Authority
     side_model: Model
     own: frozenset[str] = frozenset()
-    ask: Callable[[str], Awaitable[str]] | None = None
+    ask: Callable[[str], str | Awaitable[str]] | None = None
     answer: AnswerTool | None = None
     options: RunOptions[Any] = field(default_factory=RunOptions)
     window: ContextWindow = field(default_factory=ContextWindow)

@@ -509,7 +509,8 @@ def _source(found: Any, target: str) -> ToolSource:
     if isinstance(found, ToolSource):
         return found
     if isinstance(found, ModuleType):
-        found = [value for value in vars(found).values() if isinstance(value, Tool)]
+        tools_there = [value for value in vars(found).values() if isinstance(value, Tool)]
+        found = dict.fromkeys(tools_there)  # one may have two names
     if isinstance(found, Tool) or (callable(found) and not isinstance(found, type)):
         found = [found]
     if isinstance(found, Iterable):

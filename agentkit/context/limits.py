@@ -9,7 +9,7 @@ from typing import Final
 
 from agentkit.context.prompt import PromptForm, PromptPart
 from agentkit.context.strategies import DEFAULT, Strategy
-from agentkit.errors import wrong_value
+from agentkit.errors import refuse_async, wrong_value
 from agentkit.events import PromptFitted
 from agentkit.messages import Message, ModelSettings
 
@@ -93,6 +93,7 @@ class Context:
         object.__setattr__(self, "compaction", strategies)
         if self.pinned is not None and not callable(self.pinned):
             raise wrong_value("pinned", self.pinned, "give a function of a message")
+        refuse_async("pinned", self.pinned)
         for name in ("compact_at", "result_tokens"):
             tokens = getattr(self, name)
             kinds = int | float | None if name == "compact_at" else int | None

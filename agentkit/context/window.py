@@ -470,13 +470,13 @@ class ContextWindow:
         )
 
     def _cut_old(self, tokens: int, form: PromptForm) -> Steps[ContextCompacted | None]:
-        """Makes previews of old results that were sent whole because there was room, of the length
-        that they would have had without it; None if that is not enough.
+        """Makes previews of old results that are long because there was room, of the length that
+        they would have had without it; None if that is not enough.
         """
-        limits, entries, sizes = self._limits, self._entries, self._sizes()
+        limits, sizes = self._limits, self._sizes()
         most = fair_share([], limits.max_prompt or UNKNOWN_WINDOW)
-        free = entries.past(self._repeatable).results
-        long = [at for at in free if sizes[at] > most and entries.all[at].state == "whole"]
+        old = self._entries.past(self._repeatable).results
+        long = [at for at in old if sizes[at] > most]
         excess = tokens - (limits.compact_at or 0)
         if sum(sizes[at] - most for at in long) < excess:
             return None

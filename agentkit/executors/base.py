@@ -32,7 +32,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from agentkit.errors import ToolError, check_counts
+from agentkit.errors import ToolError, check_counts, refuse_async
 from agentkit.journal import CallState, JournaledRun
 from agentkit.messages import ToolResult
 from agentkit.redaction import get_logger
@@ -172,6 +172,7 @@ class RoutingExecutor:
     """
 
     def __init__(self, rule: Callable[[ValidatedCall], Executor]) -> None:
+        refuse_async("rule", rule)
         self._rule = rule
 
     async def execute(self, call: ValidatedCall, context: ToolContext[Any]) -> ToolResult:
@@ -431,7 +432,7 @@ def timed_out(call: ValidatedCall, *, ended: bool) -> ToolResult:
     text = f"Error: {call.tool.name} did not finish within {within}."
     if not ended:
         text += " It may still complete: check before you call it again."
-    return ToolResult(call.call.id, text, is_error=True, kind="timeout")
+    return ToolResult(call.call.id, text, is_error=True, kind="timeout", retry=ended)
 
 
 def lost(call: ValidatedCall, what: str) -> ToolResult:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import codecs
 import json
 import mmap
+import os
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -51,6 +52,9 @@ from agentkit.wire.replies import overlap
 
 _Number = TypeVar("_Number", int, float)
 
+# From 1.29 on, the official builds of onnxruntime keep an identifier of the machine and send events
+# over HTTPS, unless this is set before they are loaded (see its Privacy.md).
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 try:
     import numpy as np
     import onnxruntime as ort

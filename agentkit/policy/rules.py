@@ -27,17 +27,16 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
-from inspect import iscoroutinefunction
 from typing import Any, Final, Literal, TypeAlias, cast, get_args
-from unicodedata import normalize
 from urllib.parse import unquote
 
 from pydantic import TypeAdapter
 
-from agentkit.errors import wrong_value
+from agentkit.errors import is_async, refuse_async, wrong_value
 from agentkit.exact import why_inexact
 from agentkit.messages import JsonObject, Message, ToolCall, ToolResult, Usage
 from agentkit.toolset import LABELS, Label, Tool, ValidatedCall, known_labels
+from agentkit.wording import normalized
 
 # --- what a person is asked ----------------------------------------------------------------------
 
@@ -99,7 +98,7 @@ def _may_lead_out(target: str) -> bool:
     """
     for _ in range(_DECODED):
         target = unquote(_DROPPED.sub("", target))
-    parts = re.split(r"[/\\]", normalize("NFKC", target))
+    parts = re.split(r"[/\\]", normalized("NFKC", target))
     return any(part.partition(";")[0] == ".." for part in parts)
 
 
@@ -311,13 +310,14 @@ class Policy:
             if isinstance(rule, Policy):
                 raise TypeError("a policy is no rule of another; add the two: one + other")
             given: object = rule
-            if isinstance(given, type) or not callable(given) or iscoroutinefunction(given):
+            if isinstance(given, type) or not callable(given) or is_async(given):
                 raise TypeError(
                     f"the rule {rule!r} is no plain function of a call; write Policy.ask(...), "
                     'preset("ask"), a Grant(...) or a function, not async, that returns a verdict'
                 )
         if tainted is not None and tainted not in _STRICTNESS:
             raise ValueError(f"tainted is {tainted!r}; it is one of {', '.join(_STRICTNESS)}")
+        refuse_async("target", target)
         self._rules = rules
         self._target = target
         self._tainted: Verdict | None = tainted

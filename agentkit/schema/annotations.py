@@ -36,8 +36,8 @@ def definition_of(function: Callable[..., Any] | classmethod[Any, ..., Any]) -> 
             found = found.func
         elif isinstance(found, types.MethodType | staticmethod | classmethod):
             found = found.__func__
-        elif hasattr(found, "__wrapped__") and not hasattr(found, "__signature__"):
-            found = found.__wrapped__
+        elif (inner := wrapped_in(found)) is not None and not hasattr(found, "__signature__"):
+            found = inner
         elif isinstance(found, type):
             constructor: object = vars(found).get("__init__")
             return constructor if isinstance(constructor, types.FunctionType) else found
@@ -47,6 +47,14 @@ def definition_of(function: Callable[..., Any] | classmethod[Any, ..., Any]) -> 
             found = type(found).__call__
         else:
             return found
+
+
+def wrapped_in(function: Any) -> Any:
+    """What a callable wraps, as `functools.wraps` records it; None for what only seems to have the
+    attribute since it seems to have every one, as a proxy's methods do.
+    """
+    static = inspect.getattr_static(function, "__wrapped__", None)
+    return None if static is None else function.__wrapped__
 
 
 def place_of(function: Callable[..., Any] | classmethod[Any, ..., Any]) -> str:
@@ -268,6 +276,8 @@ def documentation_of(definition: Any, function: Any, names: Collection[str] = ()
         names: Names of its parameters, which tell an entry from a sentence in a broken section.
     """
     text = inspect.getdoc(definition) or ""
+    if text == object.__init__.__doc__:  # inherited by an `__init__` without words of its own
+        text = ""
     if definition is not function and not inspect.isroutine(function):
         kind = function if isinstance(function, type) else type(function)
         if kind.__module__ != "functools":

@@ -31,6 +31,7 @@ from agentkit.messages import (
     ToolCall,
     Usage,
     next_call_number,
+    text_of,
 )
 from agentkit.models import Model
 
@@ -107,7 +108,9 @@ class ScriptedModel:
         await checkpoint()
         position = len(self.requests)
         self.requests.append(request)
-        assert position < len(self._script), f"the script has no reply for step {position + 1}"
+        assert position < len(self._script), (
+            f"the script has no reply for step {position + 1}, behind {_last(request)}"
+        )
         step = self._script[position]
         if isinstance(step, Exception):
             raise step
@@ -128,6 +131,19 @@ class ScriptedModel:
 
     async def aclose(self) -> None:
         """Does nothing: there is nothing to close."""
+
+
+def _last(request: ModelRequest) -> str:
+    """What the model was last told: most often that says why it is asked again."""
+    if not request.messages:
+        return "no message"
+    last = request.messages[-1]
+    text = text_of(last.content)
+    return f"this message ({last.role}): {text[:_SHOWN]}{'…' * (len(text) > _SHOWN)}"
+
+
+_SHOWN = 300
+"""Characters of a message in an error."""
 
 
 def _deltas(message: AssistantMessage) -> Iterable[ModelEvent]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import inspect
 import json
 import math
 import os
@@ -19,7 +20,7 @@ from typing import Any, Final, Generic, Literal, TypeAlias, TypedDict, TypeVar, 
 
 import structlog
 
-from agentkit.errors import ToolError
+from agentkit.errors import ToolError, is_async
 from agentkit.messages import JsonObject, Message, ModelSettings, ToolCall
 from agentkit.redaction import get_logger
 
@@ -189,6 +190,9 @@ def _problem_with_choices(options: ToolOptions) -> str | None:
         return f"lock is {lock!r}; give a parameter's name, True, or a function"
     if not callable(target) and not isinstance(target, str | None):
         return f"target is {target!r}; give a parameter's name, or a function"
+    for name in ("approval", "lock", "target"):
+        if is_async(getattr(options, name)):
+            return f"{name} is an async function; give one that is not: nothing waits for it"
     if not callable(options.probe) and options.probe is not None:
         return f"probe is {options.probe!r}; give a function"
     return None
@@ -216,7 +220,7 @@ def problem_with_name(name: str) -> str | None:
     if _NAME.fullmatch(name):
         return None
     return (
-        f"{name!r} is no name a model can call; give one with @tool(name=…): "
+        f"{name!r} is no name a model can call; give one by name=…: "
         "a letter or _, then letters, digits, _ . or -, at most 64"
     )
 
@@ -262,7 +266,7 @@ class RunHandles:
 
     report: Callable[[str], None] = lambda _text: None
     cancelled: threading.Event = field(default_factory=threading.Event)
-    ask: Callable[[str], Awaitable[str]] | None = None
+    ask: Callable[[str], str | Awaitable[str]] | None = None
     generate: Callable[[Sequence[Message], ModelSettings], Awaitable[str]] | None = None
 
 
@@ -322,7 +326,8 @@ class ToolContext(RunContext[DepsT]):
         """
         if self.handles.ask is None:
             raise ToolError(f"nobody can be asked in this run; the question was: {question}")
-        return await self.handles.ask(question)
+        answer = self.handles.ask(question)
+        return await answer if inspect.isawaitable(answer) else answer
 
     async def generate(
         self, messages: Sequence[Message], settings: ModelSettings | None = None

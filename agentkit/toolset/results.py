@@ -18,9 +18,10 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import inspect
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from enum import Enum
 from pathlib import Path
@@ -32,6 +33,7 @@ from pydantic_core import to_jsonable_python
 from agentkit.exact import MAX_DEPTH
 from agentkit.media import sound_parts
 from agentkit.messages import AudioPart, Content, ImagePart, Part, TextPart, ToolResult, VideoPart
+from agentkit.toolset.options import ToolContext
 
 MAX_RESULT = 4_000_000
 """Characters of one result that are kept at all, in the record of the run."""
@@ -349,3 +351,44 @@ def _bytes_text(data: bytes) -> str:
     if "\0" in text:
         return f"[{len(data)} bytes, base64] {base64.b64encode(data[:MAX_RESULT]).decode()}"
     return text
+
+
+# --- run to its end ------------------------------------------------------------------------------
+
+
+def finish(function: Callable[[], Any], context: ToolContext[Any]) -> Any:
+    """The value of a sync callable; an awaitable where it turns out to be async after all."""
+    value = function()
+    if inspect.isasyncgen(value) or inspect.isawaitable(value):
+        return finish_async(lambda: value, context)
+    if not inspect.isgenerator(value):
+        return value
+    parts: list[Any] = []
+    while not context.cancelled:
+        try:
+            part = next(value)
+        except StopIteration as end:
+            return _joined(parts) if end.value is None else end.value
+        parts.append(part)
+        context.report(result_text(part))
+    value.close()
+    return _joined(parts)
+
+
+async def finish_async(function: Callable[[], Any], context: ToolContext[Any]) -> Any:
+    """The value of an async callable: awaited, also where it forgot to, or its parts joined."""
+    value = function()
+    while inspect.isawaitable(value):
+        value = await value
+    if not inspect.isasyncgen(value):
+        return value
+    parts: list[Any] = []
+    async for part in value:
+        parts.append(part)
+        context.report(result_text(part))
+    return _joined(parts)
+
+
+def _joined(parts: list[Any]) -> Any:
+    """The parts joined where all are texts; else the list of them."""
+    return "".join(parts) if all(isinstance(part, str) for part in parts) else parts

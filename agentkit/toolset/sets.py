@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import replace
 from typing import Any, TypeAlias, cast
 
-from agentkit.errors import ToolDefinitionError
+from agentkit.errors import ToolDefinitionError, refuse_async
 from agentkit.exact import InexactError, NotJsonError, read_exact
 from agentkit.gemma4.wrong_forms import resolve_name
 from agentkit.messages import ToolCall, ToolDefinition, ToolResult
@@ -40,6 +40,7 @@ class ToolSource:
 
     def filtered(self, keep: Keep) -> ToolSource:
         """Only the tools for which `keep` is true."""
+        refuse_async("keep", keep)
         return _Derived(self, lambda tools: tools.filtered(keep))
 
     def prefixed(self, prefix: str) -> ToolSource:
@@ -161,6 +162,7 @@ class Toolset(ToolSource):
 
     def filtered(self, keep: Keep) -> Toolset:
         """Only the tools for which `keep` is true."""
+        refuse_async("keep", keep)
         return Toolset(t for t in self if keep(t))
 
     def prefixed(self, prefix: str) -> Toolset:

@@ -31,7 +31,13 @@ from typing_extensions import TypeVar, Unpack
 
 from agentkit.errors import ToolDefinitionError, explains
 from agentkit.messages import JsonObject, ToolCall, ToolDefinition, ToolResult
-from agentkit.schema.annotations import definition_of, evaluate, namespace_of, place_of
+from agentkit.schema.annotations import (
+    definition_of,
+    evaluate,
+    namespace_of,
+    place_of,
+    wrapped_in,
+)
 from agentkit.schema.drafts import UnusableSchemaError
 from agentkit.schema.feedback import MOST_PROBLEMS, Problem, feedback, unknown_key
 from agentkit.schema.foreign import ForeignArguments
@@ -48,7 +54,7 @@ from agentkit.toolset.options import (
     problem_with,
     problem_with_name,
 )
-from agentkit.toolset.results import result_text, tool_result
+from agentkit.toolset.results import finish, finish_async, tool_result
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -194,6 +200,15 @@ class Tool(Generic[P, R, DepsT]):
 
     def __repr__(self) -> str:
         return f"<Tool {self.name}: {self.place}>"
+
+    def __hash__(self) -> int:
+        """Of what equal tools share and can be hashed; a definition holds JSON."""
+        return hash((self.name, self.place))
+
+    @property
+    def __wrapped__(self) -> Callable[P, R]:
+        """The function, where `inspect` and decorators above `@tool` look for it."""
+        return self.function
 
     @property
     def name(self) -> str:
@@ -371,6 +386,11 @@ def make_tool(
         )
     if isinstance(function, Tool):
         function = cast("Callable[P, R]", function.function)
+    elif (inner := _tool_inside(function)) is not None:
+        raise ToolDefinitionError(
+            f"{inner.place}: a decorator or partial around @tool would lose what that declares; "
+            "write @tool around it"
+        )
     options = options or ToolOptions()
     place = place_of(function)
     for option, told in (("name", cast("object", name)), ("description", description)):
@@ -388,6 +408,15 @@ def make_tool(
     definition = ToolDefinition(name or _name_of(function), words, schema)
     _check(definition, options, signature, place, parameters=signature.schema["properties"])
     return Tool(definition, function, options, signature, place, receiver)
+
+
+def _tool_inside(function: Any) -> Tool[..., Any] | None:
+    """The tool that a wrapper or a partial calls."""
+    while not isinstance(function, Tool):
+        inner = function.func if isinstance(function, partial) else None
+        if (function := inner or wrapped_in(function)) is None:
+            return None
+    return function
 
 
 def _with_examples(schema: JsonObject, options: ToolOptions) -> JsonObject:
@@ -439,47 +468,6 @@ def _waits_for_receiver(function: Any) -> bool:
         return False
     first = next(iter(inspect.signature(function).parameters.values()), None)
     return first is not None and first.name in ("self", "cls") and first.annotation is first.empty
-
-
-# --- run to its end ------------------------------------------------------------------------------
-
-
-def finish(function: Callable[[], Any], context: ToolContext[Any]) -> Any:
-    """The value of a sync callable; an awaitable where it turns out to be async after all."""
-    value = function()
-    if inspect.isasyncgen(value) or inspect.isawaitable(value):
-        return finish_async(lambda: value, context)
-    if not inspect.isgenerator(value):
-        return value
-    parts: list[Any] = []
-    while not context.cancelled:
-        try:
-            part = next(value)
-        except StopIteration as end:
-            return _joined(parts) if end.value is None else end.value
-        parts.append(part)
-        context.report(result_text(part))
-    value.close()
-    return _joined(parts)
-
-
-async def finish_async(function: Callable[[], Any], context: ToolContext[Any]) -> Any:
-    """The value of an async callable: awaited, also where it forgot to, or its parts joined."""
-    value = function()
-    while inspect.isawaitable(value):
-        value = await value
-    if not inspect.isasyncgen(value):
-        return value
-    parts: list[Any] = []
-    async for part in value:
-        parts.append(part)
-        context.report(result_text(part))
-    return _joined(parts)
-
-
-def _joined(parts: list[Any]) -> Any:
-    """The parts joined where all are texts; else the list of them."""
-    return "".join(parts) if all(isinstance(part, str) for part in parts) else parts
 
 
 # --- from a JSON Schema --------------------------------------------------------------------------

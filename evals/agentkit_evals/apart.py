@@ -17,10 +17,12 @@ from functools import cache, partial
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
+from typing import Final, TypeAlias
 
 import anyio
 import anyio.to_thread
 
+from agentkit import ServerNotReadyError
 from agentkit_evals.core import EvalError, Trial, TrialResult
 from agentkit_evals.manifest import RunManifest
 from agentkit_evals.suites import load_suite
@@ -46,6 +48,7 @@ async def run_apart(
 
     Raises:
         EvalError: The suite is not installed, or the subject cannot be made.
+        ServerNotReadyError: No trial could be played with this server.
     """
     here, there = _context().Pipe(duplex=False)
     asked = (manifest.dump(), target or manifest.suite, trial, worker, record)
@@ -61,20 +64,27 @@ async def run_apart(
     if isinstance(answer, TrialResult):
         return answer
     if answer is not None:
-        raise EvalError(answer)
+        kind, words = answer
+        raise _ENDS_THE_RUN[kind](words)
     how = f"ended with code {process.exitcode} before the trial did"
     if process.exitcode in (None, -signal.SIGKILL):
         how = "was killed: it took too much memory, or too long"
     return lost(trial, worker, f"suite:ProcessLost: the trial's process {how}")
 
 
-async def _answer(here: Connection, seconds: float | None) -> TrialResult | str | None:
+_Answer: TypeAlias = TrialResult | tuple[str, str]
+"""The result of a trial, or the kind and the words of an error that ends the run."""
+
+_ENDS_THE_RUN: Final = {kind.__name__: kind for kind in (EvalError, ServerNotReadyError)}
+
+
+async def _answer(here: Connection, seconds: float | None) -> _Answer | None:
     """What the process sends; None if it ends before, or takes too long."""
     timeout = None if seconds is None else seconds + GRACE
 
-    def wait() -> TrialResult | str | None:
+    def wait() -> _Answer | None:
         try:
-            found: TrialResult | str | None = here.recv() if here.poll(timeout) else None
+            found: _Answer | None = here.recv() if here.poll(timeout) else None
         except (EOFError, OSError):
             return None
         return found
@@ -112,7 +122,9 @@ def _main(
         loaded = RunManifest.load(manifest)
         answers.send(anyio.run(_play, loaded, target, trial, worker, record))
     except EvalError as error:
-        answers.send(str(error))
+        answers.send((EvalError.__name__, str(error)))
+    except ServerNotReadyError as error:
+        answers.send((ServerNotReadyError.__name__, str(error)))
 
 
 async def _play(

@@ -1,8 +1,8 @@
 """Asks a model that takes part in an evaluation, as a grader or a user, for one typed answer.
 
 The conversation that it reads was written by the model under test and by whatever its tools read.
-So it is passed as data: JSON without any `<`, so that it holds no control token of any model,
-between two lines with a hash of it, which no text can contain of itself.
+So it is passed as data: JSON without any `<`, with which all control tokens of Gemma begin, between
+two lines with a hash of it, which no text can contain of itself.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from rich.text import Text
 from agentkit.wording import printable
 from agentkit_evals.core import EvalError, TrialResult, by_case
 from agentkit_evals.manifest import RunManifest
-from agentkit_evals.stats import Interval, detectable, difference, holm, sign_flip
+from agentkit_evals.stats import Interval, detectable, difference, holm, sign_flip, student
 from agentkit_evals.store import Store
 
 _SURE = 0.05
@@ -34,7 +34,8 @@ class Comparison:
         left_out: Cases with a verdict in only one run.
         scores: The measure of both runs over these cases; by default pass^1.
         difference: The second score minus the first, with its interval.
-        p: The probability of so large a difference if neither is better; see `stats.sign_flip`.
+        p: The probability of so large a difference if neither is better; see `stats.sign_flip`, and
+            `stats.student` where the runs have different numbers of verdicts on a case.
         adjusted: `p`, adjusted for all comparisons that are made at once; see `stats.holm`.
         detectable: The least difference that so many cases would show in four of five runs, if as
             many of them differed.
@@ -128,18 +129,21 @@ def _unlike(first: RunManifest, second: RunManifest) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """A run with the measure of each case that has a verdict."""
+    """A run with the measure of each case that has a verdict, and the number of its verdicts."""
 
     name: str
     manifest: RunManifest
     shares: Mapping[str, Fraction]
+    verdicts: Mapping[str, int]
 
     @staticmethod
     def of(store: Store, measure: Measure) -> _Measured:
         graded = [result for result in store.results().values() if result.status == "graded"]
-        measured = {case: measure(results) for case, results in by_case(graded).items()}
+        cases = by_case(graded)
+        measured = {case: measure(results) for case, results in cases.items()}
         shares = {case: share for case, share in measured.items() if share is not None}
-        return _Measured(store.folder.name, store.manifest(), shares)
+        verdicts = {case: len(results) for case, results in cases.items()}
+        return _Measured(store.folder.name, store.manifest(), shares, verdicts)
 
     def mean(self, cases: Sequence[str]) -> float:
         return float(mean(self.shares[case] for case in cases))
@@ -156,6 +160,8 @@ def _compared(first: _Measured, second: _Measured) -> Comparison | None:
     gained = [case for case, much in differences.items() if much > 0]
     lost = [case for case, much in differences.items() if much < 0]
     p = sign_flip(list(differences.values()))
+    if any(first.verdicts[case] != second.verdicts[case] for case in both):
+        p = max(p, student([float(much) for much in differences.values()]))
     return Comparison(
         suite=first.manifest.suite,
         runs=(first.name, second.name),

@@ -171,6 +171,8 @@ class TurnRecord:
         retries: Model calls that were made again.
         new_conversation: See `Turn`.
         said_by: See `Turn`.
+        hidden: Tools of the suite that were called otherwise than `calls` and the messages say: by
+            a sub-agent, or under another name.
     """
 
     stop_reason: StopReason
@@ -182,6 +184,7 @@ class TurnRecord:
     retries: int = 0
     new_conversation: bool = False
     said_by: str | None = None
+    hidden: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,16 +124,24 @@ def _against(store: Store, base: Store, margin: float) -> Bar:
     words = f"{gap.points()} over {pluralize(found.cases, 'case')}, p = {found.p:.3g}"
     if gap.low >= -margin:
         return Bar(name, "passed", words)
+    if found.winner == "first" and gap.high < -margin:
+        return Bar(name, "failed", words + _worse_in(found))
     if found.winner == "first":
-        lost = f"; worse in {', '.join(found.lost[:_NAMED])}" if found.lost else ""
-        rest = len(found.lost) - _NAMED
-        return Bar(name, "failed", f"{words}{lost}{f' and {rest} more' if rest > 0 else ''}")
+        short = ": it is worse, but so few cases cannot tell whether by more than the margin"
+        return Bar(name, "undecided", words + short + _worse_in(found))
     return Bar(
         name,
         "undecided",
         f"{words}: neither that it is worse nor that it is not can be told from so few cases; "
         f"{_cases_for(found, max(margin, _FINEST)):,} cases would mostly do",
     )
+
+
+def _worse_in(found: Comparison) -> str:
+    """The first cases that the base passed more often."""
+    rest = len(found.lost) - _NAMED
+    more = f" and {rest} more" if rest > 0 else ""
+    return f"; worse in {', '.join(found.lost[:_NAMED])}{more}"
 
 
 _NAMED: Final = 10

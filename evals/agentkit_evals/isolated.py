@@ -22,7 +22,8 @@ from agentkit.messages import JsonObject
 from agentkit_evals.core import SuiteError
 
 _PATIENCE = 60.0
-"""Seconds on the wall for one answer; the child's own limit of processor time is lower."""
+"""Seconds on the wall for one question and its answer; the child's own limit of processor time is
+lower."""
 
 _MOST_BYTES = 64 * 1024 * 1024
 """Most bytes of one answer."""
@@ -34,9 +35,10 @@ class Child:
     Args:
         command: Its command line.
         folder: Its working directory and home.
+        patience: Seconds that one question and its answer may take.
     """
 
-    def __init__(self, command: Sequence[str], folder: str) -> None:
+    def __init__(self, command: Sequence[str], folder: str, *, patience: float = _PATIENCE) -> None:
         # No variables of ours: they may hold keys, and PYTHON* would change what is imported.
         self._process = subprocess.Popen(  # noqa: S603 - a fixed command
             list(command),
@@ -46,6 +48,11 @@ class Child:
             cwd=folder,
             env={"PATH": os.defpath, "HOME": folder, "LC_ALL": "C.UTF-8"},
         )
+        assert self._process.stdin is not None, "it was opened as a pipe"
+        assert self._process.stdout is not None, "it was opened as a pipe"
+        self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
+        os.set_blocking(self._in, False)  # a child that does not read is not waited for
+        self._patience = patience
         self._rest = b""
 
     @property
@@ -70,10 +77,9 @@ class Child:
     def _ask(self, question: JsonObject) -> JsonObject:
         line = json.dumps(question).encode() + b"\n"
         try:
-            assert self._process.stdin is not None, "it was opened as a pipe"
-            self._process.stdin.write(line)
-            self._process.stdin.flush()
-            answer: JsonObject = json.loads(self._line(time.monotonic() + _PATIENCE))
+            deadline = time.monotonic() + self._patience
+            self._write(line, deadline)
+            answer: JsonObject = json.loads(self._line(deadline))
         except (OSError, ValueError) as error:
             self._process.kill()
             raise SuiteError(f"the suite's process was lost: {error}") from error
@@ -81,20 +87,30 @@ class Child:
             raise SuiteError(f"the suite's process says: {answer['error']}")
         return answer
 
+    def _write(self, line: bytes, deadline: float) -> None:
+        left = memoryview(line)
+        while left:
+            self._wait(self._in, select.POLLOUT, deadline)
+            left = left[os.write(self._in, left) :]
+
     def _line(self, deadline: float) -> bytes:
-        assert self._process.stdout is not None, "it was opened as a pipe"
-        file = self._process.stdout.fileno()
         parts = [self._rest]
         while b"\n" not in parts[-1]:
-            if not select.select([file], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                raise OSError(f"no answer within {_PATIENCE:g} seconds")
-            parts.append(os.read(file, 1 << 20))
+            self._wait(self._out, select.POLLIN, deadline)
+            parts.append(os.read(self._out, 1 << 20))
             if not parts[-1]:
                 raise OSError(f"it ended (exit code {self._process.wait()})")
             if sum(map(len, parts)) > _MOST_BYTES:
                 raise OSError(f"its answer is longer than {_MOST_BYTES} bytes")
         line, _, self._rest = b"".join(parts).partition(b"\n")
         return line
+
+    def _wait(self, file: int, event: int, deadline: float) -> None:
+        """Waits until a pipe is ready."""
+        ready = select.poll()  # unlike `select.select`, it takes file descriptors above 1,023
+        ready.register(file, event)
+        if not ready.poll(1000 * max(0.0, deadline - time.monotonic())):
+            raise OSError(f"no answer within {self._patience:g} seconds")
 
     def close(self) -> None:
         """Ends the child."""

@@ -63,7 +63,7 @@ class RunManifest:
             ]
         if self.trials > new.trials:
             found.append(f"the trials ({self.trials} became {new.trials})")
-        if missing := [case for case in self.cases if case not in set(new.cases)]:
+        if missing := set(self.cases).difference(new.cases):
             found.append(f"the cases ({len(missing)} are left out)")
         return found
 
@@ -140,7 +140,8 @@ async def planned(
         target: The name by which `load_suite` found it.
         subject: The subject under test.
         limit: Only so many cases, the first ones.
-        only: Only these cases; a pattern such as `*_1?` names all that match.
+        only: Only these cases; a pattern such as `*_1?`, where no case has it as its id, names all
+            that match.
         trials: The trials of each case.
         seed: The seed of all sampling.
         limits: Limits of each trial.
@@ -175,7 +176,11 @@ def _chosen(
 ) -> list[Case]:
     """The cases that a user asks for, in the suite's order."""
     ids = {case.id for case in cases}
-    named = {name: [id_ for id_ in ids if id_ == name or fnmatchcase(id_, name)] for name in only}
+    # The id of a case names that case alone, also where it reads as a pattern (`list[0]`).
+    named = {
+        name: [name] if name in ids else [id_ for id_ in ids if fnmatchcase(id_, name)]
+        for name in only
+    }
     if unknown := [name for name, found in named.items() if not found]:
         raise EvalError(f"{suite} has no case {', '.join(unknown)}")
     known = {tag for case in cases for tag in case.tags}

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -75,6 +75,9 @@ async def _cluster(workers: int, address: str | None) -> AsyncGenerator[Any]:
     environment = {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, paths))}}
     mine = not ray.is_initialized()
     if mine:
+        # A cluster that Ray starts by itself reports how it is used, unless this is set (its page
+        # "Usage stats collection").
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         small: dict[str, Any] = {
             "num_cpus": workers,
             "include_dashboard": False,
@@ -146,8 +149,10 @@ class _Driver:
 
     async def _one(self, crew: Crew, trial: Trial) -> TrialResult:
         async def play(actor: Any, died: int) -> TrialResult:
-            # An actor may have stored the result before it died.
-            if died and (known := self._store.results().get(trial.key)) is not None:
+            # An actor may have stored the verdict before it died. Without a verdict, what the store
+            # holds may be of an earlier session, which this one plays again.
+            known = self._store.results().get(trial.key) if died else None
+            if known is not None and known.status == "graded":
                 return known
             played: TrialResult = await actor.play.remote(trial)
             return played
@@ -174,7 +179,6 @@ class _Driver:
             status="infrastructure",
             failure=f"worker:RayActorError: {LIVES} actors died of it",
         )
-        writer = Writer(self._store)
-        writer.append(result)
-        writer.close()
+        with closing(Writer(self._store)) as writer:
+            writer.append(result)
         return result

@@ -2,22 +2,32 @@
 
 The world of each case is made anew and the recorded calls are made in it, through the same loop, so
 that its state becomes that of the recorded trial; then the suite grades it by the recorded
-transcript. If a tool gives another answer now, the model might have gone on in another way: such a
-trial has no verdict, and its failure names the tool. A trial that had not ended is left out.
+transcript. The agent's own tools are no part of the world: they answer as they did then. If a tool
+of the suite gives another answer now, the model might have gone on in another way: such a trial has
+no verdict, and its failure names the tool. A trial that had not ended is left out.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
-from agentkit import Agent
+from agentkit import Agent, LocalExecutor, Tool, ToolContext
 from agentkit.context.entries import RECALL_TOOLS
-from agentkit.messages import AssistantMessage, Message, ToolMessage, UserMessage
+from agentkit.messages import (
+    AssistantMessage,
+    Message,
+    ResultKind,
+    ToolMessage,
+    ToolResult,
+    UserMessage,
+)
 from agentkit.testing import Reply, ScriptedModel, say
+from agentkit.toolset import ValidatedCall
 from agentkit_evals.core import (
     Case,
     EvalError,
@@ -28,6 +38,7 @@ from agentkit_evals.core import (
     Trial,
     TrialResult,
     Turn,
+    TurnRecord,
 )
 from agentkit_evals.store import Store, Writer
 from agentkit_evals.suites import load_suite
@@ -112,7 +123,7 @@ async def _graded_again(
             turn = await session.next_turn(so_far)
             if turn is None:
                 raise SuiteError(f"the conversation has {number} turns now, it had {len(turns)}")
-            await _repeat(turn, messages, seconds)
+            await _repeat(turn, old.transcript.turns[number], messages, seconds)
         if old.status != "graded" and await session.next_turn(old.transcript) is not None:
             raise SuiteError("the trial broke off before its end; it has to be played again")
         return old.transcript
@@ -141,21 +152,34 @@ def _by_turn(transcript: Transcript) -> list[list[Message]]:
     return turns[len(turns) - len(transcript.turns) :]  # before them is the case's own history
 
 
-async def _repeat(turn: Turn, recorded: Sequence[Message], seconds: float | None) -> None:
+async def _repeat(
+    turn: Turn, record: TurnRecord, recorded: Sequence[Message], seconds: float | None
+) -> None:
     """Makes the recorded calls of a turn again.
 
     Raises:
-        SuiteError: A tool gives another answer, or does not end in time.
+        SuiteError: A tool gives another answer, or does not end in time; or a sub-agent made calls
+            that are not recorded.
     """
-    replies = [
-        Reply(message, "tool_calls")
-        for message in recorded
-        if isinstance(message, AssistantMessage) and message.tool_calls
-    ]
+    if record.hidden:
+        raise SuiteError(
+            f"the agent called {', '.join(record.hidden)} in a tool of its own or under another "
+            "name, and these calls are not recorded"
+        )
+    then = [message for message in recorded if isinstance(message, ToolMessage)]
+    as_then = dict(_not_of_the_world(turn, record, then))
+    unknown = {call.name for call in record.calls if call.kind == "unknown_tool"}
+    own = (
+        {message.name for message in as_then.values()}
+        - unknown
+        - {tool.name for tool in turn.tools}
+    )
     agent = Agent(
-        ScriptedModel([*replies, say("Done.")]),
+        ScriptedModel([*_replies(recorded, {message.call_id for message in then}), say("Done.")]),
+        tools=[Tool.from_schema(name, "", {"type": "object"}, _nothing) for name in sorted(own)],
         toolsets=[turn.tools],
         context=turn.context,
+        executor=_AsThen(as_then),
         observers=(),
     )
     limits = turn.limits
@@ -165,11 +189,53 @@ async def _repeat(turn: Turn, recorded: Sequence[Message], seconds: float | None
     if result.stop_reason == "seconds":
         raise SuiteError("the recorded calls had not ended when the time was over")
     now = [message for message in result.messages if isinstance(message, ToolMessage)]
-    then = [message for message in recorded if isinstance(message, ToolMessage)]
     for before, after in zip(then, now, strict=False):
-        if before.name in RECALL_TOOLS:  # what they show depends on the model's window
-            continue
-        if before.content != after.content:
+        if (
+            before.call_id not in as_then
+            and before.name in turn.tools
+            and before.content != after.content
+        ):
             raise SuiteError(f"the tool {before.name} answers otherwise now")
     if len(now) < len(then):
         raise SuiteError(f"only {len(now)} of {len(then)} calls could be made again")
+
+
+def _replies(recorded: Sequence[Message], answered: set[str]) -> Iterator[Reply]:
+    """The recorded calls that came to an end; one that waits for a person did not run."""
+    for message in recorded:
+        if isinstance(message, AssistantMessage):
+            made = tuple(call for call in message.tool_calls if call.id in answered)
+            if made:
+                yield Reply(replace(message, tool_calls=made), "tool_calls")
+
+
+def _not_of_the_world(
+    turn: Turn, record: TurnRecord, answers: Sequence[ToolMessage]
+) -> Iterator[tuple[str, ToolMessage]]:
+    """The answers, by call, that no tool of the suite gave: the agent's own tool or policy did."""
+    calls = list(record.calls)
+    for answer in answers:
+        ended = calls.pop(0) if calls and calls[0].name == answer.name else None
+        own = answer.name not in turn.tools and answer.name not in RECALL_TOOLS
+        waited = ended is None and record.stop_reason == "paused"
+        if own or waited or (ended and ended.kind in ("denied", "truncated")):
+            yield answer.call_id, answer
+
+
+class _AsThen:
+    """Runs the suite's tools; all else is answered as it was then."""
+
+    def __init__(self, answers: Mapping[str, ToolMessage]) -> None:
+        self._answers = answers
+        self._tools = LocalExecutor()
+
+    async def execute(self, call: ValidatedCall, context: ToolContext[Any]) -> ToolResult:
+        answer = self._answers.get(call.call.id)
+        if answer is None:
+            return await self._tools.execute(call, context)
+        kind: ResultKind = "error" if answer.is_error else "ok"
+        return ToolResult(call.call.id, answer.content, answer.is_error, kind)
+
+
+async def _nothing(**arguments: object) -> None:
+    """Stands for a tool of the agent's own, which is not called."""

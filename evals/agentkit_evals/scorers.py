@@ -15,7 +15,6 @@ Each is a check of a `Task`, and looks only at the last answer unless it says ot
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, make_dataclass
 from decimal import Decimal, InvalidOperation
@@ -24,8 +23,9 @@ from typing import Any, Final, Literal
 from pydantic import JsonValue
 
 from agentkit import Model, ModelSettings
-from agentkit.exact import NotJsonError, read_exact
+from agentkit.exact import NotJsonError, read_exact, unfenced
 from agentkit.messages import AssistantMessage, JsonObject, ToolMessage, text_of
+from agentkit.wording import normalized
 from agentkit_evals.asking import ask
 from agentkit_evals.core import Grade, Transcript
 
@@ -68,7 +68,7 @@ class Contains:
         return _graded(answer, "answer:lacks" if missing else None, list(self.texts))
 
     def _plain(self, text: str) -> str:
-        text = unicodedata.normalize("NFKC", text)
+        text = normalized("NFKC", text)
         return text if self.case else text.casefold()
 
 
@@ -92,7 +92,7 @@ class Matches:
         return _graded(answer, None if found else "answer:no_match", self.pattern)
 
 
-_AROUND: Final = " .,;:!?\"'`*_()[]«»„“”\u2018\u2019"
+_AROUND: Final = " .,;:!?¡¿\"'`*_()[]«»„“”\u2018\u2019。、「」『』《》"
 """Characters around an answer that do not change its meaning."""
 
 
@@ -116,13 +116,14 @@ class Exactly:
         return _graded(answer, None if same else "answer:another", self.text)
 
     def _plain(self, text: str) -> str:
-        return " ".join(unicodedata.normalize("NFKC", text).casefold().split()).strip(_AROUND)
+        return " ".join(normalized("NFKC", text).casefold().split()).strip(_AROUND)
 
 
 @dataclass(frozen=True, slots=True)
 class IsJson:
     """The answer is JSON with this meaning: the order of keys and the way numbers are written do
-    not count, and `true` is not 1. A Markdown fence around it is taken off.
+    not count, and `true` is not 1. It may be in a Markdown fence; if the answer is more than that,
+    its first fenced block counts.
 
     Attributes:
         wanted: As `json.loads` would give it.
@@ -133,9 +134,8 @@ class IsJson:
     def __call__(self, world: object, transcript: Transcript) -> Grade:  # noqa: ARG002 - words are graded
         """The verdict on an answer."""
         answer = answer_of(transcript)
-        fenced = _FENCE.search(answer or "")
         try:
-            found = read_exact(fenced[1] if fenced else answer or "")
+            found = _json_of(answer or "")
         except ValueError as error:
             kind = "answer:no_json" if isinstance(error, NotJsonError) else "answer:inexact_json"
             return _graded(answer, kind, self.wanted)
@@ -143,7 +143,23 @@ class IsJson:
         return _graded(answer, None if same else "answer:other_json", self.wanted)
 
 
-_FENCE: Final = re.compile(r"```[a-zA-Z]*\n(.*?)```", re.DOTALL)
+def _json_of(answer: str) -> Any:
+    """The value of a JSON text, which may be in a fence, or of the first fenced block.
+
+    Raises:
+        NotJsonError: There is no JSON.
+        InexactError: The value cannot be kept exactly.
+    """
+    try:
+        return read_exact(unfenced(answer))
+    except NotJsonError:
+        if (block := _FENCED.search(answer)) is None:
+            raise
+        return read_exact(block[2].strip())
+
+
+_FENCED: Final = re.compile(r"^(`{3,}+|~{3,}+)[^`\n]*\n(.*?)^\1", re.DOTALL | re.MULTILINE)
+"""A fenced block of Markdown (CommonMark 0.31, section 4.5) that begins at the start of a line."""
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -160,8 +176,9 @@ def _same(one: Any, other: Any) -> bool:
 class IsNumber:
     """The last number in the answer is near enough.
 
-    Numbers are read as `1,234.5`, `-3`, `2e6` and `50%` (as 50): what is left of the point may be
-    parted by commas.
+    Numbers are read as `1,234.5`, `-3`, `.5`, `2e6` and `50%` (as 50): what is left of the point
+    may be parted by commas. A number that is a part of a word (`v2`, `3km`) is none, except among
+    letters of scripts that are written without spaces between words.
 
     Attributes:
         wanted: What is right.
@@ -188,8 +205,14 @@ class IsNumber:
         return _graded(answer, None if off <= allowed else "answer:another_number", self.wanted)
 
 
+_IN_A_WORD: Final = r"[^\W\u0e01-\u0e4e\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]"
+"""A letter, digit or underscore of a word; Thai, kana, ideographs and Hangul are no such letters:
+a number stands among them without spaces.
+"""
 _NUMBER: Final = re.compile(
-    r"(?<![\w.])[-+\u2212]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d{1,4})?(?!\w)"
+    rf"(?<!\.)(?<!{_IN_A_WORD})[-+\u2212]?"
+    r"(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d{1,4})?"
+    rf"(?!{_IN_A_WORD})"
 )
 
 

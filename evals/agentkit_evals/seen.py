@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -50,10 +51,10 @@ class Seen:
 
     def by_tag(self) -> dict[str, Interval]:
         """pass^1 over the cases of each tag."""
-        found: dict[str, Interval] = {}
-        for tag in sorted({tag for tags in self.manifest.tags.values() for tag in tags}):
-            cases = {case for case, tags in self.manifest.tags.items() if tag in tags}
-            graded = [each for each in self if each.case in cases and each.status == "graded"]
-            if (score := score_of(graded)) is not None:
-                found[tag] = score
-        return found
+        graded: defaultdict[str, list[TrialResult]] = defaultdict(list)
+        for result in self:
+            if result.status == "graded":
+                for tag in set(self.manifest.tags.get(result.case, ())):
+                    graded[tag].append(result)
+        scores = {tag: score_of(results) for tag, results in sorted(graded.items())}
+        return {tag: score for tag, score in scores.items() if score is not None}

@@ -165,10 +165,35 @@ def difference(values: Sequence[float]) -> Interval:
     mean = math.fsum(values) / cases
     if cases == 1:
         return Interval(mean, -1.0, 1.0)
+    half = float(_scipy().stdtrit(cases - 1, 1 - _TAIL)) * _standard_error(values, mean)
+    return Interval(mean, max(mean - half, -1.0), min(mean + half, 1.0))
+
+
+def student(values: Sequence[float]) -> float:
+    """The probability of a mean difference at least as large if neither of two is better, as
+    Student's test has it: below 5 % where the interval of `difference` does not hold 0.
+
+    Unlike `sign_flip` it does not take the difference of a case for as likely with the other sign,
+    which it is not if one of the two has fewer trials of the case than the other.
+
+    Args:
+        values: The difference of each case, between -1 and 1.
+
+    Raises:
+        EvalError: scipy is missing.
+    """
+    cases = len(values)
+    if cases < 2:
+        return 1.0
+    mean = math.fsum(values) / cases
+    return 2 * float(_scipy().stdtr(cases - 1, -abs(mean) / _standard_error(values, mean)))
+
+
+def _standard_error(values: Sequence[float], mean: float) -> float:
+    """The standard error of the mean of two or more differences."""
     spread = math.fsum((value - mean) ** 2 for value in values)
     spread += _UNSEEN * ((1 - mean) ** 2 + (1 + mean) ** 2)
-    half = float(_scipy().stdtrit(cases - 1, 1 - _TAIL)) * math.sqrt(spread / cases / (cases - 1))
-    return Interval(mean, max(mean - half, -1.0), min(mean + half, 1.0))
+    return math.sqrt(spread / len(values) / (len(values) - 1))
 
 
 def sign_flip(values: Sequence[Fraction]) -> float:
@@ -176,7 +201,8 @@ def sign_flip(values: Sequence[Fraction]) -> float:
 
     If neither is better, the difference of each case is as likely to have the other sign. All
     combinations of signs are counted: the exact test of Fisher and Pitman for paired samples. With
-    one trial a case it is McNemar's exact test.
+    one trial a case it is McNemar's exact test. Both of the two need as many trials of each case:
+    else a difference is not as likely to have the other sign (see `student`).
 
     Args:
         values: The difference of each case.
@@ -189,9 +215,8 @@ def sign_flip(values: Sequence[Fraction]) -> float:
     reached = abs(sum(round(value * grid) for value in values))
     if reached == 0:
         return 1.0
-    chances = _numpy().zeros(
-        2 * sum(steps) + 1
-    )  # by the sum of the differences; 0 is in the middle
+    # By the sum of the differences; 0 is in the middle.
+    chances = _numpy().zeros(2 * sum(steps) + 1)
     chances[sum(steps)] = 1.0
     for step in steps:
         if step:

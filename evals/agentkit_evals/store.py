@@ -20,7 +20,7 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -80,11 +80,21 @@ class Store:
 
         Raises:
             EvalError: The folder holds another run, or one with fewer trials that another process
-                plays, or cannot be written.
+                plays, another process makes a run there, or it cannot be written.
         """
-        if not self.exists:
-            self._write(manifest)
+        if self.exists and self._accepted(manifest) == manifest:
             return
+        self._make()
+        with self.locked():  # another process may make or extend the same run at this moment
+            if not self.exists or self._accepted(manifest) != manifest:
+                self._write(manifest)
+
+    def _accepted(self, manifest: RunManifest) -> RunManifest:
+        """The manifest of the run, which the given one repeats or extends.
+
+        Raises:
+            EvalError: The given one is of another run.
+        """
         kept = self.manifest()
         if changes := kept.changes(manifest):
             raise EvalError(
@@ -93,16 +103,23 @@ class Store:
                 "this run another name, or, if only the grading changed, grade the old one "
                 f"again: agentkit eval rescore {self.folder.name}"
             )
-        if kept != manifest:
-            with self.locked():
-                self._write(manifest)
+        return kept
 
-    def _write(self, manifest: RunManifest) -> None:
+    def _make(self) -> None:
         try:
             (self.folder / "trials").mkdir(parents=True, exist_ok=True)
-            draft = self.folder / f"manifest.{secrets.token_hex(4)}"
-            draft.write_bytes(manifest.dump())
+        except OSError as error:
+            raise EvalError(f"{self.folder} cannot be written: {error.strerror}") from error
+
+    def _write(self, manifest: RunManifest) -> None:
+        draft = self.folder / "manifest.draft"
+        try:
+            with draft.open("wb") as file:
+                file.write(manifest.dump())
+                file.flush()
+                os.fsync(file.fileno())
             draft.rename(self.folder / "manifest.json")
+            _sync_folder(self.folder)
         except OSError as error:
             raise EvalError(f"{self.folder} cannot be written: {error.strerror}") from error
 
@@ -132,19 +149,10 @@ class Store:
         """
         for path in sorted((self.folder / "trials").glob("*.jsonl")):
             try:
-                text = path.read_bytes()
+                with path.open("rb") as file:
+                    yield from _results_in(file, path)
             except OSError as error:
                 raise EvalError(f"{path} cannot be read: {error.strerror}") from error
-            for number, line in enumerate(text.splitlines(keepends=True), 1):
-                if not line.endswith(b"\n"):
-                    continue
-                try:
-                    yield _adapter().validate_json(line)
-                except ValidationError as error:
-                    raise EvalError(
-                        f"{path}, line {number} is no result: {error.errors()[0]['msg']}; "
-                        "without the line its trial is played again"
-                    ) from error
 
     def results(self) -> dict[tuple[str, int], TrialResult]:
         """The result of each trial, by case and number.
@@ -247,6 +255,20 @@ class Writer:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def _results_in(lines: Iterable[bytes], path: Path) -> Iterator[TrialResult]:
+    """Yields the result of each whole line of a file."""
+    for number, line in enumerate(lines, 1):
+        if not line.endswith(b"\n"):
+            continue
+        try:
+            yield _adapter().validate_json(line)
+        except ValidationError as error:
+            raise EvalError(
+                f"{path}, line {number} is no result: {error.errors()[0]['msg']}; "
+                "without the line its trial is played again"
+            ) from error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -7,6 +7,7 @@ does not give the answer.
 
 from __future__ import annotations
 
+import inspect
 import os
 import reprlib
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -14,7 +15,8 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias, get_args
 
-from agentkit import Agent, Model, ModelSettings, VLLMModel
+from agentkit import Agent, AgentKitError, Model, ModelSettings, VLLMModel
+from agentkit.errors import is_async
 from agentkit.testing import ScriptedModel, calls, say
 from agentkit_evals.core import Case, EvalError, GoldCall, SuiteError, Trial, Turn
 from agentkit_evals.modules import module_named
@@ -69,7 +71,12 @@ class Subject:
         async with aclosing(model_without(self._model(), self.off)) as model:
 
             def maker(trial: Trial, number: int, turn: Turn) -> Agent[Any, Any]:  # noqa: ARG001 - a model is the same in all turns
-                made = make(model, turn, replace(settings, seed=trial.seed))
+                try:
+                    made = make(model, turn, replace(settings, seed=trial.seed))
+                except AgentKitError:
+                    raise
+                except Exception as error:
+                    raise SuiteError(f"--agent {self.agent} raised {error!r}") from error
                 if not isinstance(made, Agent):
                     raise EvalError(
                         f"--agent {self.agent} returned {reprlib.repr(made)}; it returns an Agent"
@@ -148,6 +155,13 @@ def _found(target: str) -> _Make:
         raise EvalError(
             f"--agent {target}: {error}; it names a function as module:function or file.py:function"
         ) from error
+    called = "a function of (model, turn, settings) that returns an Agent, and is not async"
+    try:
+        inspect.signature(make).bind(None, None, None)
+    except (TypeError, ValueError):
+        raise EvalError(f"--agent {target}: {make!r:.80} is not {called}") from None
+    if is_async(make):
+        raise EvalError(f"--agent {target}: {make!r:.80} is not {called}")
     return make
 
 

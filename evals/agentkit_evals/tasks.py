@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mappi
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from traceback import extract_tb, walk_tb
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 from agentkit import Limits, Tool, Toolset
@@ -53,8 +54,9 @@ class Task(Generic[WorldT]):
         tools: Makes the tools of a world.
         check: Looks at the world at the end, and at the transcript if it takes a second argument.
             It returns None or True if all is right; False, or what is wrong in a few words that
-            reports count; a `Grade`; or a score from 0 to 1 and a reason, where 1 is a pass. It may
-            be `async`, to ask a model; `agentkit_evals.scorers` has some.
+            reports count; a `Grade`; or a score from 0 to 1 and a reason, where 1 is a pass. An
+            `assert` that fails says what is wrong, too. It may be `async`, to ask a model;
+            `agentkit_evals.scorers` has some.
         gold: The calls of a right answer, by turn; they prove that the task can be solved.
         answer: What a right answer says in the end, if the check looks at words.
         instructions: The system text.
@@ -65,7 +67,8 @@ class Task(Generic[WorldT]):
             user.
 
     Raises:
-        TypeError: One of these is of a wrong type.
+        TypeError: One of these is of a wrong type, or cannot be called as it has to be.
+        ValueError: There are no turns, or gold calls of more turns than there are.
     """
 
     id: str
@@ -84,26 +87,64 @@ class Task(Generic[WorldT]):
     def __post_init__(self) -> None:
         given = {each.name: getattr(self, each.name) for each in fields(self)}
         check_kinds(given, _KINDS)
-        calls = ("world", "tools", "check", *(() if isinstance(self.turns, tuple) else ("turns",)))
-        for name in calls:
-            if not callable(given[name]):
-                raise wrong_value(name, given[name], _REMEDIES[name])
-        for text in self.turns if isinstance(self.turns, tuple) else ():
-            if not isinstance(text, str):
-                raise wrong_value("a turn", text, "give a text")
+        for name, counts in _CALLED.items():
+            if name != "turns" or not isinstance(self.turns, tuple):
+                _check_callable(name, given[name], counts)
+        if isinstance(self.turns, tuple):
+            for text in self.turns:
+                if not isinstance(text, str):
+                    raise wrong_value("a turn", text, "give a text")
+            if not self.turns:
+                raise wrong_value("turns", self.turns, _REMEDIES["turns"], ValueError)
+            if self.gold is not None and len(self.gold) > len(self.turns):
+                raise ValueError(
+                    f"gold has calls of {len(self.gold)} turns, and there are {len(self.turns)}; "
+                    f"{_GOLD}"
+                )
+        for made in self.gold or ():
+            _check_gold(made)
         if not self.seconds > 0:
             raise wrong_value("seconds", self.seconds, "give a number above 0")
 
 
+def _check_callable(name: str, value: Any, counts: tuple[int, ...]) -> None:
+    """Refuses what cannot be called with any of so many arguments, or gives no result."""
+    endless = inspect.isgeneratorfunction(value) or inspect.isasyncgenfunction(value)
+    if not callable(value) or endless:
+        raise wrong_value(name, value, _REMEDIES[name])
+    for count in counts:
+        try:
+            inspect.signature(value).bind(*[None] * count)
+        except TypeError:
+            continue
+        except ValueError:  # written in C, without a signature
+            pass
+        return
+    raise wrong_value(name, value, _REMEDIES[name])
+
+
+def _check_gold(made: object) -> None:
+    """Refuses what is not the calls of one turn."""
+    for call in made if isinstance(made, tuple | list) else (made,):
+        match call:
+            case (str(), Mapping()):
+                pass
+            case _:
+                raise wrong_value("a gold call", call, _GOLD)
+
+
+_CALLED: Final = {"world": (0,), "tools": (1,), "check": (1, 2), "turns": (2,)}
+"""With how many arguments each is called."""
+_GOLD: Final = "give a tuple of calls for each turn: (((name, arguments),),)"
 _REMEDIES: Final = {
-    "turns": "write turns=(text,), or give a function that plays the user",
-    "world": "give a function that makes a fresh world",
+    "turns": "write turns=(text,), or give a function of (transcript, seed) that plays the user",
+    "world": "give a function without arguments that makes a fresh world",
     "tools": "give a function of the world that returns its tools",
-    "check": "give a function of the world that says what is wrong",
+    "check": "give a function of the world, or of (world, transcript), that says what is wrong",
 }
 _KINDS: Final[Mapping[str, tuple[tuple[type, ...], str]]] = {
     "id": ((str,), "give a text"),
-    "gold": ((tuple,), "give a tuple of calls for each turn: (((name, arguments),),)"),
+    "gold": ((tuple,), _GOLD),
     "answer": ((str,), "give a text"),
     "instructions": ((str,), "give a text"),
     "steps": ((int,), "give a whole number"),
@@ -126,9 +167,11 @@ class TaskSuite:
 
     def __init__(self, name: str, tasks: Sequence[Task[Any]]) -> None:
         self._name = name
-        self._tasks = {task.id: task for task in tasks}
-        if len(self._tasks) != len(tasks):
-            raise EvalError(f"two tasks of {name} have the same id")
+        self._tasks: dict[str, Task[Any]] = {}
+        for task in tasks:
+            if task.id in self._tasks:
+                raise EvalError(f"two tasks of {name} have the same id {task.id!r}: rename one")
+            self._tasks[task.id] = task
 
     @property
     def name(self) -> str:
@@ -244,7 +287,8 @@ class _TaskSession:
         check = partial(self._task.check, self._world)
         if _takes_two(self._task.check):
             check = partial(check, transcript)
-        grade = await contained(what, check, partial(_grade, what), self._task.seconds)
+        asserted = partial(_asserted, check)
+        grade = await contained(what, asserted, partial(_grade, what), self._task.seconds)
         if grade.passed:
             return grade
         if transcript.turns and transcript.turns[-1].stop_reason != "answer":
@@ -257,6 +301,34 @@ def _said(what: str, found: object) -> str | None:
     if found is None or isinstance(found, str):
         return None if found is None else str.__str__(found)
     raise SuiteError(f"{what} said {reprlib.repr(found)}, which is neither text nor None")
+
+
+def _asserted(check: Callable[[], Verdict | Awaitable[Verdict]]) -> object:
+    """The result of a check, or what an `assert` in it says is wrong."""
+    try:
+        found = check()
+    except AssertionError as error:
+        return _denied(error)
+    return _awaited(found) if inspect.isawaitable(found) else found
+
+
+async def _awaited(found: Awaitable[Verdict]) -> Verdict:
+    try:
+        return await found
+    except AssertionError as error:
+        return _denied(error)
+
+
+def _denied(error: AssertionError) -> str:
+    """The text of a failed `assert`, or else its line.
+
+    Raises:
+        AssertionError: It is agentkit's own, such as that of a scripted grader with nothing to say.
+    """
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    if frames[-1].f_globals.get("__name__", "").startswith("agentkit."):
+        raise error
+    return str(error) or extract_tb(error.__traceback__)[-1].line or "an assertion failed"
 
 
 def _takes_two(check: Callable[..., Any]) -> bool:
@@ -287,8 +359,9 @@ def _grade(what: str, verdict: object) -> Grade:
         case str():
             return kept(Grade(passed=False, error=str.__str__(verdict)[:_LONGEST_ERROR]), what)
         case (float() | int() as value, str() as reason) if 0 <= value <= 1:
-            error = None if value == 1 else str.__str__(reason)[:_LONGEST_ERROR]
-            return kept(Grade(passed=value == 1, error=error, score=float(value)), what)
+            passed = bool(value == 1)  # numpy has numbers whose comparison is no bool
+            error = None if passed else str.__str__(reason)[:_LONGEST_ERROR]
+            return kept(Grade(passed=passed, error=error, score=float(value)), what)
         case _:
             raise SuiteError(
                 f"{what} returned {reprlib.repr(verdict)}, which is no verdict: it returns None or "

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
@@ -30,12 +30,17 @@ from agentkit import (
     ServerNotReadyError,
     TextDelta,
     ToolCallDelta,
+    ToolContext,
     ToolFinished,
+    Toolset,
     ToolStarted,
 )
 from agentkit.events import ModelCalled
-from agentkit.messages import Message, StopReason, ToolCall
+from agentkit.messages import JsonObject, Message, StopReason, ToolCall
+from agentkit.schema.feedback import Problem
 from agentkit.schema.foreign import ForeignArguments
+from agentkit.schema.nodes import same
+from agentkit.toolset import Arguments
 from agentkit.trace import RunFiles, Step, Timed, ToolRun, parts_of
 from agentkit_evals.contained import contained
 from agentkit_evals.core import (
@@ -266,6 +271,8 @@ class _Allowance:
     def __init__(self, limits: TrialLimits) -> None:
         self._limits = limits
         self._began = time.monotonic()
+        self._cut = False
+        """Whether the present turn has less time than its own limit allows."""
 
     def within(self, limits: Limits, played: Transcript) -> Limits:
         """The limits of a turn, cut to what is left for the trial."""
@@ -273,6 +280,7 @@ class _Allowance:
         if seconds is not None:
             left = max(0.0, self._began + seconds - time.monotonic())
             own = math.inf if limits.seconds is None else limits.seconds
+            self._cut = left < own
             limits = replace(limits, seconds=min(left, own))
         if tokens is not None:
             rest = max(0, tokens - played.usage.output_tokens)
@@ -281,18 +289,20 @@ class _Allowance:
         return limits
 
     def spent(self, played: Transcript, stop_reason: StopReason) -> bool:
-        """Whether a turn that stopped for this reason has used up a limit of the trial."""
+        """Whether a turn that stopped for this reason has used up a limit of the trial, and not
+        only one of its own.
+        """
         tokens = self._limits.tokens
         written_all = tokens is not None and played.usage.output_tokens >= tokens
-        return stop_reason == "seconds" or (stop_reason == "tokens" and written_all)
+        return (stop_reason == "seconds" and self._cut) or (stop_reason == "tokens" and written_all)
 
 
 async def _play(
     session: Session, trial: Trial, make_agent: AgentMaker, played: _Played, allowance: _Allowance
 ) -> None:
     while (turn := await session.next_turn(played.transcript)) is not None:
-        agent = make_agent(trial, len(played.turns), turn)
         watch = _Watch()
+        agent = make_agent(trial, len(played.turns), replace(turn, tools=watch.over(turn.tools)))
         limits = allowance.within(turn.limits, played.transcript)
         try:
             history = played.begin(turn)
@@ -323,6 +333,18 @@ class _Watch:
         self.running: dict[str, ToolCall] = {}
         self.first_tokens: list[float] = []
         self.model_seconds = 0.0
+        self._called: set[tuple[str, str, str]] = set()
+
+    def over(self, tools: Toolset) -> Toolset:
+        """The same tools, watched: by whom each is called, and under which name."""
+
+        def called(name: str, context: ToolContext[Any]) -> None:
+            self._called.add((name, context.call.name, context.run_id))
+
+        return Toolset(
+            replace(each, signature=_Watched(each.signature, partial(called, each.name)))
+            for each in tools
+        )
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, RunFinished):
@@ -350,7 +372,30 @@ class _Watch:
             retries=sum(len(step.restarts) for step in steps),
             new_conversation=turn.new_conversation,
             said_by=turn.said_by,
+            hidden=self._hidden(result.run_id),
         )
+
+    def _hidden(self, run_id: str) -> tuple[str, ...]:
+        """The tools that were called in another run than this, or under another name."""
+        return tuple(sorted({name for name, *by in self._called if by != [name, run_id]}))
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """The arguments of a tool, which tell of each call."""
+
+    inner: Arguments
+    called: Callable[[ToolContext[Any]], None]
+
+    def check(self, arguments: JsonObject) -> dict[str, Any] | list[Problem]:
+        return self.inner.check(arguments)
+
+    def call_arguments(
+        self, values: Mapping[str, Any], injected: object
+    ) -> tuple[list[Any], dict[str, Any]]:
+        if isinstance(injected, ToolContext):
+            self.called(injected)
+        return self.inner.call_arguments(values, injected)
 
 
 def _calls(steps: Iterable[Step]) -> Iterator[CallRecord]:
@@ -369,8 +414,9 @@ def _fits(ran: ToolRun, step: Step) -> bool:
     definition = next((each for each in shown if each.name == ran.call.name), None)
     if definition is None:
         return False
-    reader = _reader(json.dumps(definition.parameters))
-    return reader.check(ran.call.arguments) == ran.call.arguments
+    written = ran.call.arguments
+    read = _reader(json.dumps(definition.parameters)).check(written)
+    return isinstance(read, dict) and same(read) == same(written)  # to Python, 1 is True
 
 
 @lru_cache(maxsize=1024)

@@ -326,6 +326,28 @@ async def test_a_grant_is_a_rule_for_the_rest_of_the_run_and_is_recorded_as_one(
         journal.close()
 
 
+async def test_a_grant_of_an_approver_is_told_and_a_change_stays_a_change() -> None:
+    desk, told = Desk(), list[ApprovalDecided]()
+
+    def watch(_run: str, event: Event) -> None:
+        if isinstance(event, ApprovalDecided):
+            told.append(event)
+
+    def grant(_approval: Approval) -> Decision:
+        return Approve(Grant("pay", "account *"))
+
+    script = (call("pay", amount=5), call("pay", amount=6), say("done"))
+    await desk.agent(*script, approve=grant, observers=[watch]).run("x")
+    assert desk.paid == [5, 6]
+    assert [event.grant for event in told] == [{"tool": "pay", "target": "account *"}]
+
+    told.clear()
+    changed = {"policy": "ask", "approve": lambda _approval: Edit({"amount": 8})}
+    await lead([helper(desk, **changed, observers=[watch])], policy="ask", approve=grant).run("x")
+    assert desk.paid == [5, 6, 8]
+    assert [event.arguments for event in told] == [{"amount": 8}]
+
+
 async def test_a_grant_outlives_a_pause_and_not_the_run() -> None:
     desk = Desk()
     always = Policy(lambda call: "ask" if call.arguments["amount"] < 9 else "deny")

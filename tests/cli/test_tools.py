@@ -46,6 +46,7 @@ def plain(x: int) -> int:
 
 toolset = Toolset([find, refund])
 several = [find, plain]
+search = find  # another name of it
 later = dynamic(lambda context: [plain]).prefixed("p_")
 number = 3
 '''

@@ -132,6 +132,39 @@ def test_what_stood_whole_because_there_was_room_becomes_a_preview_not_a_stub() 
     assert min(map(len, shown)) > 3_000
 
 
+@pytest.mark.parametrize(("length", "preview"), [(5_600, True), (4_000, False)])
+def test_a_long_result_becomes_a_preview_where_that_makes_enough_room(
+    length: int, preview: bool
+) -> None:
+    form, window = form_of(window=8192), ContextWindow(Context(compact_at=1.0))
+    messages = [*task(10), *read(0, file_of(random.Random(0), length))]
+    fitted = driven(window.fit(asked(*messages), form))
+    for number in range(1, 40):
+        messages += read(number, file_of(random.Random(number), 500))
+        fitted = driven(window.fit(asked(*messages), form))
+        if fitted.compacted is not None:
+            break
+    use = window.use()
+    assert fitted.tokens <= 7168
+    assert (use.shortened == ("call_0",), use.cleared == ()) == (preview, preview)
+
+
+def test_a_result_that_was_cut_when_it_came_is_not_cut_again_to_make_room() -> None:
+    form, window = form_of(window=8192), ContextWindow(Context(compact_at=1.0))
+    messages = [*task(10), *read(0, file_of(random.Random(0), 40_000))]
+    fitted = driven(window.fit(asked(*messages), form))
+    first = fitted.request.messages[-1]
+    assert "are left out here" in text_of(first.content)
+    for number in range(1, 9):
+        messages += read(number, file_of(random.Random(number), 3_000))
+        fitted = driven(window.fit(asked(*messages), form))
+        if fitted.compacted is not None:
+            break
+    shown = [m for m in fitted.request.messages if m.role == "tool"]
+    assert fitted.compacted is not None
+    assert shown[0] == first or text_of(shown[0].content).startswith("[This old result")
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.integers(1, 5_000), min_size=1, max_size=6), st.integers(-100, 7_500))
 def test_a_share_is_the_largest_that_leaves_room_for_two_more(sizes: list[int], left: int) -> None:

@@ -20,6 +20,7 @@ from agentkit.context import (
     Past,
     Strategy,
     Summarize,
+    estimated_tokens,
 )
 from agentkit.context.entries import GO_ON, RECALL_TOOLS, WHAT_WAS, Entries
 from agentkit.context.strategies import Newer
@@ -327,6 +328,7 @@ def test_a_summary_stands_where_the_exchanges_stood_with_what_it_does_not_name()
     task, summary, behind = fitted.request.messages[1:4]
     assert behind == UserMessage(GO_ON)
     assert "older messages that followed this one are left out" in text_of(task.content)
+    assert "Call recall with some words to find them" in text_of(task.content)
     assert isinstance(summary, AssistantMessage)
     text = text_of(summary.content)
     assert text.startswith(
@@ -336,6 +338,11 @@ def test_a_summary_stands_where_the_exchanges_stood_with_what_it_does_not_name()
     assert "src/part_1.py" in named
     assert "part_0" not in named
     assert window.use().summary == text
+    sent, part = fitted.within.sent, window.use().parts
+    assert sent is not None
+    assert (
+        sent.stays - estimated_tokens(text) == part["instructions"] + part["user"] + part["format"]
+    )
     assert window.use().dropped == fitted.compacted.dropped if fitted.compacted else False
     assert fitted.tokens < before.tokens
 
@@ -449,8 +456,9 @@ def test_the_next_summary_takes_over_what_the_first_one_named() -> None:
     writer = Writer("I saw it all.")
     window = ContextWindow(SUMMARIZE, repeatable={"read"}, recall=RECALL_TOOLS)
     form, messages, seen, n = form_of(window=8192), list(TASK), 0, 0
-    fitted = driven(window.fit(asked(messages), form), reply=writer)
+    before = fitted = driven(window.fit(asked(messages), form), reply=writer)
     while seen < 2:
+        before = fitted
         fitted = driven(window.fit(asked(messages), form), reply=writer)
         window.observe(Usage(input_tokens=fitted.tokens))
         seen += fitted.compacted is not None
@@ -461,3 +469,5 @@ def test_the_next_summary_takes_over_what_the_first_one_named() -> None:
     assert "4711-XY" in text_of(summaries[0].content)
     asked_again = [text_of(m.content) for m in writer.requests[1].messages]
     assert any("4711-XY" in text for text in asked_again), "it reads what it wrote before"
+    shown = before.request.messages
+    assert writer.requests[1].messages[: len(shown) - 1] == shown[:-1], "and nothing older"

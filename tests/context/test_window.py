@@ -70,12 +70,29 @@ def test_a_compaction_goes_well_below_the_limit_and_leaves_alone_what_is_new() -
             compactions.append(n)
             assert fitted.tokens <= 3072 * 0.62
             assert fitted.compacted.before > 3072
+            assert fitted.compacted.reason.startswith("the prompt would have passed 3072 tokens")
     assert len(compactions) >= 2
     assert min(b - a for a, b in pairwise(compactions)) >= 3
     use = window.use()
+    assert text_of(fitted.request.messages[1].content).endswith("are left out to save space.]")
     assert use.compactions == len(compactions)
     assert use.dropped + len(use.cleared) > 10
     assert sum(use.parts.values()) == fitted.tokens
+    assert all(use.parts.values())
+
+
+@pytest.mark.parametrize(
+    ("repeatable", "words"),
+    [({"read"}, "Call read again"), (set[str](), "do not repeat it only to")],
+)
+def test_the_line_for_an_old_result_says_whether_the_call_may_be_made_again(
+    repeatable: set[str], words: str
+) -> None:
+    window, form = ContextWindow(repeatable=repeatable), form_of(window=4096)
+    driven(window.fit(asked([*TASK, *steps(1, 60)]), form))
+    fitted = driven(window.fit(asked([*TASK, *steps(16, 60)]), form))
+    assert window.use().cleared
+    assert words in text_of(fitted.request.messages[3].content)
 
 
 def test_several_long_results_at_once_are_cut_until_they_fit_together() -> None:
@@ -85,7 +102,7 @@ def test_several_long_results_at_once_are_cut_until_they_fit_together() -> None:
     fitted = driven(
         ContextWindow(Context(result_tokens=900)).fit(asked(messages), form_of(window=2500))
     )
-    assert fitted.tokens <= 2500 - 256
+    assert 2000 < fitted.tokens <= 2500 - 256, "no more is cut than has to be"
     assert [m.role for m in fitted.request.messages] == [m.role for m in messages]
 
 
@@ -201,6 +218,10 @@ def test_a_history_that_is_another_one_begins_anew() -> None:
     fitted = driven(window.fit(asked(other), form))
     assert list(fitted.request.messages) == other
     assert fitted.tokens == tokens(prompt_text(other, form))
+    sent = fitted.within.sent
+    assert sent is not None
+    assert sent.parts == window.use().parts
+    assert set(sent.parts) == {"format", "user"}
 
 
 @pytest.mark.parametrize("letter", ["a", "7", "日", "é", "\U0001f600", "አ"])
@@ -276,3 +297,64 @@ def test_what_the_server_counted_stands_beside_what_was_foreseen() -> None:
         window.observe(Usage(input_tokens=fitted.tokens, cached_input_tokens=n))
         told.append(PromptTokens(n + 1, fitted.tokens, True, fitted.tokens, n))
     assert window.use().prompts == tuple(told)
+
+
+def test_what_would_free_little_is_left_in_as_long_as_there_is_room() -> None:
+    window = ContextWindow(Context(compact_at=1_000), repeatable={"read"})
+    messages = [*TASK, *steps(1, 10), *steps(2, 330)[2:]]
+    fitted = driven(window.fit(asked(messages), form_of()))
+    assert fitted.tokens > 1_000
+    assert fitted.compacted is None
+    assert list(fitted.request.messages) == messages
+
+
+@pytest.mark.parametrize("counted", [None, []])
+def test_where_the_whole_is_not_counted_its_tokens_are_an_estimate(
+    counted: list[int] | None,
+) -> None:
+    form = replace(form_of(), counting="whole")
+    fitted = driven(
+        ContextWindow().fit(asked(TASK), form),
+        lambda wanted: counted if isinstance(wanted, CountPrompt) else encoded(wanted),
+    )
+    assert (fitted.tokens, fitted.exact) == (tokens(prompt_text(TASK, form)), False)
+
+
+def test_a_count_of_no_request_changes_nothing() -> None:
+    window = ContextWindow()
+    window.observe(Usage(input_tokens=500))
+    window.refused()
+    assert window.use().prompts == ()
+    fitted = driven(window.fit(asked(TASK), form_of()))
+    assert fitted.tokens == tokens(prompt_text(TASK, form_of()))
+
+
+def test_what_can_never_be_left_out_is_told_apart() -> None:
+    fitted = driven(ContextWindow().fit(asked([*TASK, *steps(2, 50)]), form_of()))
+    sent = fitted.within.sent
+    assert sent is not None
+    parts = sent.parts
+    assert set(parts) == {"format", "instructions", "user", "assistant", "results"}
+    assert sent.stays == parts["instructions"] + parts["user"] + parts["format"]
+
+
+def test_a_window_that_is_restored_sends_what_the_first_one_would_have_sent() -> None:
+    form = form_of(window=4096)
+    window, restored = ContextWindow(repeatable={"read"}), ContextWindow(repeatable={"read"})
+    messages, stubs = list(TASK), set[str]()
+    for n in range(30):
+        call = ToolCall(f"call_{n}", "read", {"path": f"file {n // 2}"})  # each file is read twice
+        result = ToolMessage(call.id, "read", f"file {n // 2} " + "word " * 60)
+        messages += [AssistantMessage(None, (call,)), result]
+        fitted = driven(window.fit(asked(messages), form))
+        usage = Usage(input_tokens=fitted.tokens)
+        window.observe(usage)
+        restored.restore(asked(messages), fitted.within, usage)
+        stubs |= {
+            text_of(m.content) for m in fitted.request.messages if "is left out" in str(m.content)
+        }
+    assert window.use().compactions == restored.use().compactions > 1
+    assert any("the same call was made again later" in text for text in stubs)
+    longer = asked([*messages, *steps(1, 60)])
+    ours, theirs = (driven(each.fit(longer, form)) for each in (window, restored))
+    assert theirs == ours

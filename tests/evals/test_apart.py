@@ -13,6 +13,7 @@ from agentkit_evals.store import Store
 from agentkit_evals.subject import Subject
 from agentkit_evals.suites import load_suite
 
+from agentkit import ServerNotReadyError
 from agentkit.messages import ToolMessage
 
 pytestmark = [
@@ -77,6 +78,25 @@ async def played(tmp_path: Path, limits: TrialLimits) -> dict[str, TrialResult]:
     store = Store(tmp_path / "run")
     await run_local(manifest, store, concurrency=2)
     return {result.case: result for result in store.results().values()}
+
+
+UNREADY = """
+from agentkit import Agent, ServerNotReadyError
+from agentkit.testing import ScriptedModel
+
+
+def agent(model, turn, settings):
+    return Agent(ScriptedModel([ServerNotReadyError("no chat template")]), observers=())
+"""
+
+
+async def test_a_server_that_cannot_be_used_ends_the_run(tmp_path: Path) -> None:
+    (tmp_path / "unready.py").write_text(UNREADY)
+    subject = Subject(model="http://127.0.0.1:9", agent=f"{tmp_path}/unready.py:agent")
+    limits = TrialLimits(memory=100_000_000)
+    manifest = await planned(load_suite("tiny"), "tiny", subject, limits=limits)
+    with pytest.raises(ServerNotReadyError, match="no chat template"):
+        await run_local(manifest, Store(tmp_path / "run"), concurrency=2)
 
 
 WAITING = '''

@@ -66,6 +66,17 @@ async def test_several_tries_are_compared_by_what_they_make_of_each_case(tmp_pat
     assert compare(strong, strong)[0].winner is None
 
 
+async def test_a_run_of_one_try_a_case_is_not_shown_to_be_better_by_luck(tmp_path: Path) -> None:
+    """Signs alone would call it better (2 / 2**6): where most tries pass, one try of each case
+    often has no failure, and eight of each often have one.
+    """
+    once = await verdicts(tmp_path / "1", *[[True]] * 9)
+    often = await verdicts(tmp_path / "2", *[[number > 5] + [True] * 7 for number in range(9)])
+    for found in (*compare(once, often), *compare(often, once)):
+        assert found.p > 0.05
+        assert found.winner is None
+
+
 async def test_many_runs_at_once_have_to_be_surer(tmp_path: Path) -> None:
     base = await verdicts(tmp_path / "0", *[[False]] * 6, *[[True]] * 3)
     better = await verdicts(tmp_path / "1", *[[True]] * 9)

@@ -260,6 +260,66 @@ def test_a_task_of_wrong_parts_says_so_when_it_is_made(part: dict[str, Any], rem
         replace(TASK, **part)
 
 
+def lazy(_world: object) -> Iterable[str]:
+    yield "wrong"
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ({"turns": ()}, "turns is (); write turns=(text,)"),
+        ({"turns": lambda _transcript: None}, "or give a function of (transcript, seed)"),
+        ({"world": lambda _seed: []}, "give a function without arguments that makes a fresh world"),
+        ({"tools": lambda: [touch]}, "give a function of the world that returns its tools"),
+        ({"check": lambda: None}, "give a function of the world, or of (world, transcript)"),
+        ({"check": lambda _world, *, transcript: transcript}, "or of (world, transcript)"),
+        ({"check": lazy}, "that says what is wrong"),
+        ({"gold": (("touch", {}),)}, "a gold call is 'touch'; give a tuple of calls for each turn"),
+        ({"gold": ((("touch",),),)}, "a gold call is ('touch',); give a tuple of calls"),
+        ({"gold": ((), ())}, "gold has calls of 2 turns, and there are 1; give a tuple of calls"),
+    ],
+)
+def test_a_task_that_could_not_be_played_or_graded_is_refused_when_it_is_made(
+    part: dict[str, Any], said: str
+) -> None:
+    with pytest.raises((TypeError, ValueError)) as refused:
+        replace(TASK, **part)
+    assert said in str(refused.value)
+
+
+def asserts(_world: object) -> None:
+    raise AssertionError("the list is empty")  # as an `assert`, which pytest would reword
+
+
+async def asserts_later(_world: object) -> None:
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("check", "error"),
+    [(asserts, "the list is empty"), (asserts_later, "raise AssertionError")],
+)
+async def test_an_assertion_of_a_check_that_fails_is_a_verdict(check: Any, error: str) -> None:
+    result = await played(replace(TASK, check=check))
+    assert result.grade == Grade(False, error)
+
+
+async def test_a_score_may_be_a_number_of_numpy() -> None:
+    half, one = (_Number(value) for value in (0.5, 1.0))
+    assert (await played(replace(TASK, check=lambda _: (one, "all")))).grade == Grade(True, score=1)
+    result = await played(replace(TASK, check=lambda _: (half, "half")))
+    assert result.grade == Grade(False, "half", 0.5)
+
+
+class _Number(float):
+    """Compares as numpy's numbers do: to something that is no bool."""
+
+    def __eq__(self, other: object) -> Any:
+        return [float(self) == other] if float(self) == other else []
+
+    __hash__ = float.__hash__
+
+
 @pytest.mark.parametrize(
     ("verdict", "grade"),
     [

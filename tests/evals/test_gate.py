@@ -59,10 +59,18 @@ def test_a_bar_within_the_interval_is_neither_met_nor_missed(
 
 
 def test_a_run_that_is_shown_to_be_worse_fails_and_names_where(tmp_path: Path) -> None:
-    found = of(tmp_path, "-" * 12 + "x" * 188, "x" * 200)
+    found = of(tmp_path, "-" * 12 + "x" * 188, "x" * 200, margin=0)
     assert found.outcome == "failed"
     assert "worse in c000, c001" in gate_words(found)
     assert "and 2 more" in gate_words(found)
+
+
+def test_a_run_that_is_worse_by_what_may_be_the_margin_is_neither(tmp_path: Path) -> None:
+    """A run that is 4 points behind keeps a margin of 5, however few cases there are."""
+    found = of(tmp_path, "-" * 12 + "x" * 188, "x" * 200, margin=0.05)
+    assert found.outcome == "undecided"
+    assert "it is worse, but so few cases cannot tell whether by more" in gate_words(found)
+    assert "worse in c000, c001" in gate_words(found)
 
 
 def test_an_equal_run_of_many_cases_passes_and_of_few_cannot_be_told(tmp_path: Path) -> None:

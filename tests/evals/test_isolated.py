@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -43,6 +45,35 @@ async def test_a_child_answers_and_sees_nothing_of_our_environment() -> None:
     assert first["n"] == 1
     assert len(second["long"]) == 3_000_000
     assert "secret" not in str(first["environment"])
+
+
+async def test_a_child_answers_where_more_than_1024_files_are_open() -> None:
+    least, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY and most < 1_200:
+        pytest.skip("this process may not open so many files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(least, 1_200), most))
+    opened = [os.dup(0) for _ in range(1_030)]
+    try:
+        asked = child()
+        assert (await asked.ask({"n": 1}))["n"] == 1
+        asked.close()
+    finally:
+        for each in opened:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (least, most))
+
+
+@pytest.mark.parametrize("question", [{"n": 1}, {"long": "x" * 3_000_000}])
+async def test_a_child_that_does_not_even_read_is_given_up(question: dict[str, Any]) -> None:
+    deaf = Child(
+        [sys.executable, "-I", "-S", "-c", "import time; time.sleep(600)"],
+        os.getcwd(),
+        patience=0.2,
+    )
+    with pytest.raises(SuiteError, match=r"was lost: no answer within 0\.2 seconds"):
+        await deaf.ask(question)
+    deaf.close()
+    assert not deaf.alive
 
 
 @pytest.mark.parametrize("do", ["die", "chatter"])

@@ -14,9 +14,10 @@ from agentkit_evals.core import EvalError, TrialResult
 from agentkit_evals.ray_runner import run_on_ray
 from agentkit_evals.report import as_json, report
 from agentkit_evals.runner import Progress
-from agentkit_evals.store import Store
+from agentkit_evals.store import Store, Writer
 
 from tests.evals.helpers import plan, ran
+from tests.evals.test_store import lost
 
 pytestmark = [
     pytest.mark.anyio,
@@ -67,6 +68,27 @@ async def test_an_actor_that_dies_is_replaced_and_nothing_is_played_twice(store:
     assert len({result.worker for result in results}) == 2
     await run_on_ray(await plan(trials=5), store, workers=1)
     assert list(store.lines()) == results
+
+
+@pytest.mark.usefixtures("cluster")
+async def test_what_was_lost_before_is_played_again_also_where_an_actor_dies(store: Store) -> None:
+    manifest = await plan(trials=3)
+    store.begin(manifest)
+    writer = Writer(store)
+    for number in range(manifest.trials):
+        for case in manifest.cases:
+            writer.append(lost(case, number))
+    writer.close()
+    killed: list[str] = []
+
+    def kill(progress: Progress) -> None:
+        if progress.done == 5 and not killed:
+            killed.append(next(line.worker for line in store.lines() if line.worker))
+            os.kill(int(killed[0].rsplit("-", 2)[1]), signal.SIGKILL)
+
+    await run_on_ray(manifest, store, workers=1, concurrency=2, which="lost", watcher=kill)
+    assert killed
+    assert {result.status for result in store.results().values()} == {"graded"}
 
 
 DEADLY = """

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agentkit_evals.core import EvalError, TrialLimits
+from agentkit_evals.core import EvalError, TrialLimits, TrialResult
 from agentkit_evals.manifest import planned
 from agentkit_evals.rescore import rescore
 from agentkit_evals.runner import run_local
@@ -15,6 +15,7 @@ from agentkit_evals.suites import load_suite
 from agentkit_evals.tasks import Task, TaskSuite
 
 from agentkit import ModelSettings
+from agentkit.testing import FaultServer
 
 pytestmark = pytest.mark.anyio
 
@@ -105,6 +106,98 @@ async def test_a_tool_that_answers_otherwise_leaves_no_verdict(tmp_path: Path) -
     await rescore(old, new)
     (after,) = new.results().values()
     assert after.failure == "suite:SuiteError: the tool add answers otherwise now"
+
+
+OWN = '''
+from itertools import count
+
+from agentkit import Agent, tool
+from agentkit.policy import Approve, Deny
+from agentkit.testing import ScriptedModel, call, calls, say
+
+numbers = count()
+
+
+@tool(effect="pure")
+def draw() -> str:
+    """Draw a number, another one each time."""
+    return f"number {next(numbers)}"
+
+
+@tool(effect="pure")
+def fail() -> str:
+    """Fail."""
+    raise ValueError(next(numbers))
+
+
+def beside(model, turn, settings):
+    one = calls(("draw", {}), ("add", {"n": 1}), ("fail", {}), ("nothing", {}))
+    script = ScriptedModel([call("draw"), one, call("final_answer", answer=1)])
+    own, world = [draw, fail], [turn.tools]
+    return Agent(script, tools=own, toolsets=world, output_type=int, observers=())
+
+
+def asks(model, turn, settings):
+    script = [calls(*(("add", {"n": n}) for n in (5, 1))), say("Done.")]
+    return Agent(
+        ScriptedModel(script),
+        toolsets=[turn.tools],
+        policy="ask",
+        approve=lambda approval: Approve() if approval.call.arguments["n"] == 1 else Deny("No."),
+        observers=(),
+    )
+
+
+def waits(model, turn, settings):
+    script = ScriptedModel([call("add", n=5), say("Done.")])
+    return Agent(script, toolsets=[turn.tools], policy="ask", observers=())
+
+
+def renames(model, turn, settings):
+    script = ScriptedModel([call("my_add", n=1), say("Done.")])
+    return Agent(script, toolsets=[turn.tools.prefixed("my_")], observers=())
+
+
+def sends(model, turn, settings):
+    worker = Agent(ScriptedModel([call("add", n=1), say("Added.")]), toolsets=[turn.tools])
+    script = ScriptedModel([call("worker", task="Add."), say("Done.")])
+    return Agent(script, tools=[worker.as_tool("worker", "Adds.")], observers=())
+'''
+
+
+@pytest.mark.parametrize(("agent", "left"), [("beside", 2), ("asks", 2), ("waits", 0)])
+async def test_what_is_the_agents_own_is_as_it_was_and_the_worlds_calls_are_made_again(
+    tmp_path: Path, agent: str, left: int
+) -> None:
+    after, again = await graded_twice(tmp_path, agent)
+    assert after.grade is not None
+    assert after.grade == again.grade
+    assert after.grade.passed == (left == 2)
+
+
+@pytest.mark.parametrize("agent", ["renames", "sends"])
+async def test_calls_of_the_world_that_are_not_recorded_leave_no_verdict(
+    tmp_path: Path, agent: str
+) -> None:
+    before, after = await graded_twice(tmp_path, agent)
+    assert before.passed
+    assert after.failure == (
+        "suite:SuiteError: the agent called add in a tool of its own or under another name, and "
+        "these calls are not recorded"
+    )
+
+
+async def graded_twice(folder: Path, agent: str) -> tuple[TrialResult, TrialResult]:
+    """A trial of an agent of one's own, as it was graded and as it is graded again."""
+    old, new = Store(folder / "old"), Store(folder / "new")
+    target, file = suite_file(folder, 1), folder / "own_agent.py"
+    file.write_text(OWN)
+    with FaultServer() as server:
+        subject = Subject(model=server.url, agent=f"{file}:{agent}")
+        await run_local(await planned(load_suite(target), target, subject), old)
+    await rescore(old, new)
+    (before,), (after,) = old.results().values(), new.results().values()
+    return before, after
 
 
 async def test_a_check_that_failed_is_graded_when_it_is_mended(tmp_path: Path) -> None:

@@ -121,6 +121,25 @@ async def test_cases_are_chosen_by_pattern_and_by_tag() -> None:
         await plan(tags=("quick",))
 
 
+async def test_the_id_of_a_case_is_no_pattern(tmp_path: Path) -> None:
+    (tmp_path / "ids.py").write_text(IDS)
+    assert (await plan(f"{tmp_path}/ids.py:suite", only=("of[1]",))).cases == ("of[1]",)
+    assert (await plan(f"{tmp_path}/ids.py:suite", only=("of[12]",))).cases == ("of1", "of2")
+
+
+IDS = """
+from agentkit_evals import Task, TaskSuite
+
+suite = TaskSuite(
+    "ids",
+    [
+        Task(id=name, turns=("Go.",), world=list, tools=lambda _: [], check=lambda _: None)
+        for name in ("of1", "of2", "of[1]")
+    ],
+)
+"""
+
+
 async def test_a_shuffled_limit_draws_from_all_and_grows() -> None:
     whole = (await plan()).cases
     few, more = [(await plan(limit=n, shuffle=3)).cases for n in (4, 6)]

@@ -72,6 +72,17 @@ RULES: tuple[tuple[Any, str, bool], ...] = (
     (IsNumber(2_000_000, share=0.1), "1.9e6", True),
     (IsNumber(1), "Version x1 of v2.0b", False),
     (IsNumber(1), "none", False),
+    (IsNumber(0.5), "About .5 of it.", True),
+    (IsNumber(51), "答えは51です。", True),
+    (IsNumber(51), "모두 51개입니다.", True),
+    (IsNumber(51), "有v2和3个苹果, 共51元", True),
+    (IsNumber(2), "It runs 3km in v2.", False),
+    (Exactly("巴黎"), "巴黎。", True),
+    (IsJson({"n": 1}), '```json\r\n{"n": 1}\r\n```', True),
+    (IsJson({"n": 1}), 'So:\n``` json5\n{"n": 1}\n```', True),
+    (IsJson({"n": 1}), '~~~\n{"n": 1}\n~~~', True),
+    (IsJson({"n": 1}), '{"n": 1}\n```\n{"n": 2}\n```', False),
+    (IsJson({"s": "```\n"}), r'{"s": "```\n"}', True),
     (IsNumber(1), "1e9999", False),
 )
 

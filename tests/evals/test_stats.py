@@ -15,6 +15,7 @@ from agentkit_evals.stats import (
     ratio,
     score,
     sign_flip,
+    student,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,6 +87,17 @@ def test_differences_that_are_all_alike_still_have_a_width() -> None:
     assert difference([0.0] * 50).low == pytest.approx(-0.0287, abs=1e-3)
     found = difference([0.5, -0.5] * 200)
     assert (found.low, found.high) == pytest.approx((-0.049, 0.049), abs=1e-3)
+
+
+def test_students_test_and_interval_agree() -> None:
+    few = [0.5, 0.25, 0.75, 0.0, 0.5]
+    # As if half a case more were there, a quarter of it at either end.
+    error = numpy.sqrt((numpy.var(few) * 5 + 0.25 * (0.6**2 + 1.4**2)) / 5 / 4)
+    assert student(few) == pytest.approx(2 * stats.t.sf(0.4 / error, 4))
+    for values in (few, [0.1] * 30, [1.0, 1.0, -1.0], [-0.125] * 6 + [0.0] * 30, [1.0] * 5):
+        found = difference(values)
+        assert (student(values) < 0.05) == (not found.low <= 0 <= found.high)
+    assert student([1.0]) == student([]) == student([0.0] * 9) == 1
 
 
 @given(st.lists(st.integers(-4, 4), min_size=1, max_size=9))

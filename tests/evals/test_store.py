@@ -185,6 +185,20 @@ def test_a_run_that_is_played_is_not_made_longer_by_another_process(store: Store
     assert store.manifest().trials == 2
 
 
+def test_a_run_that_another_process_makes_at_the_same_moment_is_not_replaced(store: Store) -> None:
+    store.folder.mkdir(parents=True)
+    with store.locked(), pytest.raises(EvalError, match="another process"):
+        store.begin(MANIFEST)
+    assert not store.exists
+    store.begin(MANIFEST)
+    assert store.manifest() == MANIFEST
+    assert sorted(each.name for each in store.folder.iterdir()) == [
+        "lock",
+        "manifest.json",
+        "trials",
+    ]
+
+
 def test_an_empty_folder_is_no_run_and_says_so(tmp_path: Path) -> None:
     with pytest.raises(EvalError, match="holds no run"):
         Store(tmp_path).manifest()

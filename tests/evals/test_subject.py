@@ -17,7 +17,7 @@ from agentkit_evals.tasks import Task, TaskSuite
 from agentkit_evals.trial import run_trial
 
 from agentkit import Agent, Model, ModelSettings, Toolset
-from agentkit.testing import FaultServer, say
+from agentkit.testing import FaultServer, ScriptedModel, say
 from tests.evals.helpers import plan
 
 pytestmark = pytest.mark.anyio
@@ -51,6 +51,35 @@ async def test_a_function_that_returns_no_agent_is_named() -> None:
     subject = Subject(model="http://127.0.0.1:1", agent=f"{__name__}:forgetful")
     async with subject.opened() as make:
         with pytest.raises(EvalError, match="forgetful returned None; it returns an Agent"):
+            make(TRIAL, 0, TURN)
+
+
+def broken(model: Model, turn: Turn, settings: ModelSettings) -> None:
+    raise KeyError("region")
+
+
+async def later(model: Model, turn: Turn, settings: ModelSettings) -> Any:
+    return my_agent(model, turn, settings)
+
+
+def of_two(model: Model, turn: Turn) -> Agent[Any, Any]:
+    return my_agent(model, turn, ModelSettings())
+
+
+AN_AGENT = Agent(ScriptedModel([]), observers=())
+
+
+@pytest.mark.parametrize("name", ["later", "of_two", "AN_AGENT"])
+async def test_what_makes_no_agent_of_a_turn_is_refused_before_the_run(name: str) -> None:
+    subject = Subject(model="http://127.0.0.1:1", agent=f"{__name__}:{name}")
+    with pytest.raises(EvalError, match=f"{name}: .* is not a function of .model, turn, settings"):
+        subject.sources()
+
+
+async def test_what_a_function_raises_is_told_as_its_own_fault() -> None:
+    subject = Subject(model="http://127.0.0.1:1", agent=f"{__name__}:broken")
+    async with subject.opened() as make:
+        with pytest.raises(SuiteError, match=r"broken raised KeyError\('region'\)"):
             make(TRIAL, 0, TURN)
 
 

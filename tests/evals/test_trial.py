@@ -1,9 +1,20 @@
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from agentkit_evals.core import Case, Suite, Trial, TrialLimits, TrialResult, Turn
+from agentkit_evals.core import (
+    Case,
+    Grade,
+    Suite,
+    Transcript,
+    Trial,
+    TrialLimits,
+    TrialResult,
+    Turn,
+)
 from agentkit_evals.project import Project, project_suite
 from agentkit_evals.subject import AgentMaker
 from agentkit_evals.tasks import Task, TaskSuite
@@ -13,9 +24,11 @@ from agentkit import (
     Agent,
     Context,
     ContextWindowError,
+    Limits,
     ModelStatusError,
     ModelTimeoutError,
     ServerNotReadyError,
+    Toolset,
     tool,
 )
 from agentkit.testing import ScriptedModel, call, calls, say
@@ -70,6 +83,22 @@ async def test_a_mended_call_counts_as_invalid_and_as_repaired() -> None:
     assert result.passed
     assert turn.repairs == 1
     assert [(each.name, each.invalid) for each in turn.calls] == [("replace_text", True)]
+
+
+async def test_a_call_that_python_takes_for_equal_to_what_was_wanted_is_invalid() -> None:
+    @tool
+    def switch(on: bool) -> str:
+        """Switch it."""
+        return str(on)
+
+    script = [call("switch", on=on) for on in (True, 1, 1.0)]
+    model = ScriptedModel([*script, say("Done.")])
+
+    def make(_trial: Trial, _number: int, _turn: Turn) -> Agent[Any, Any]:
+        return Agent(model, tools=[switch], observers=())
+
+    (turn,) = (await played(make)).transcript.turns
+    assert [each.invalid for each in turn.calls] == [False, True, True]
 
 
 async def test_a_call_of_a_tool_that_the_agent_itself_has_is_as_valid_as_any_other() -> None:
@@ -174,6 +203,28 @@ async def test_the_tokens_of_a_trial_end_it_and_what_it_left_is_graded() -> None
     (turn,) = result.transcript.turns
     assert turn.stop_reason == "tokens"
     assert 25 <= turn.usage.output_tokens < 40
+
+
+async def test_a_turn_that_reaches_its_own_limit_of_time_does_not_end_the_trial() -> None:
+    class Session:
+        async def next_turn(self, transcript: Transcript) -> Turn | None:
+            number = len(transcript.turns)
+            if number == 2:
+                return None
+            limits = Limits(seconds=0) if number == 0 else Limits()
+            return Turn(text="Go.", tools=Toolset([]), limits=limits)
+
+        async def grade(self, transcript: Transcript) -> Grade:
+            return Grade(passed=transcript.over)
+
+    class OneCase(TaskSuite):
+        @asynccontextmanager
+        async def open(self, trial: Trial) -> AsyncGenerator[Session]:  # noqa: ARG002 - of any
+            yield Session()
+
+    result = await played(scripted(say("Done.")), "any", OneCase("s", []))
+    assert [turn.stop_reason for turn in result.transcript.turns] == ["seconds", "answer"]
+    assert result.passed
 
 
 async def test_times_of_the_model_are_kept_and_are_not_compared() -> None:

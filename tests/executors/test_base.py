@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,6 +91,36 @@ def test_a_bug_may_pass_and_a_plain_no_does_not() -> None:
 
 def test_what_runs_once_is_never_tried_again_whatever_it_declares() -> None:
     assert attempts_at(ToolError("not yet", retry=True), "once", 3)[0] == [1]
+
+
+def test_an_attempt_that_was_ended_in_time_is_tried_again_and_one_that_goes_on_is_not() -> None:
+    seen: list[int] = []
+    over = threading.Event()
+
+    async def slow(ctx: ToolContext[Any]) -> str:
+        seen.append(ctx.attempt)
+        if ctx.attempt < 3:
+            await anyio.sleep_forever()
+        return "at last"
+
+    def stuck(ctx: ToolContext[Any]) -> None:
+        seen.append(ctx.attempt)
+        over.wait(30)
+
+    def result(function: Any) -> ToolResult:
+        seen.clear()
+        options = ToolOptions(effect="idempotent", retries=2, timeout=0.05)
+        call = ToolCall("c1", function.__name__, {})
+        checked = make_tool(function, options=options).validate(call)
+        assert isinstance(checked, ValidatedCall)
+        executor = RetryingExecutor(LocalExecutor())
+        return anyio.run(executor.execute, checked, ToolContext(None, "r", 1, call))
+
+    try:
+        assert (result(slow).content, seen) == ("at last", [1, 2, 3])
+        assert (result(stuck).kind, seen) == ("timeout", [1])
+    finally:
+        over.set()
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

@@ -28,9 +28,10 @@ from agentkit.journal import (
     store_at,
 )
 from agentkit.journal.entries import Lease
+from agentkit.journal.integrity import Damage
 from agentkit.journal.sqlite import FORMAT
 from agentkit.journal.sqlite import SQLiteStore as Store
-from agentkit.journal.store import Head, StoredJournal
+from agentkit.journal.store import Head, LostRunError, StoredJournal, refuse_lost
 from agentkit.messages import ToolCall, UserMessage
 from agentkit.redaction import keep_secret
 from agentkit.testing import ScriptedModel, say
@@ -307,6 +308,38 @@ async def test_a_run_is_open_until_it_has_ended(tmp_path: Path) -> None:
         assert not await journal.is_open("s")
         assert await journal.delete("s")
         assert not await journal.delete("s")
+
+
+@pytest.mark.anyio
+async def test_the_newest_fifty_runs_are_listed_and_the_file_is_named(tmp_path: Path) -> None:
+    with SQLiteJournal(tmp_path / "runs.db") as journal:
+        for number in range(51):
+            await journal.release(await journal.open(f"r{number}", OPENING))
+        assert [run.run_id for run in await journal.runs()] == [f"r{n}" for n in range(50, 0, -1)]
+        assert journal.where == str(tmp_path / "runs.db")
+        async with journal.news_of("r50") as news:
+            assert callable(news)
+
+
+@pytest.mark.anyio
+async def test_leases_are_renewed_by_a_thread_that_ends_with_the_journal(tmp_path: Path) -> None:
+    journal = SQLiteJournal(tmp_path / "runs.db", lease=600)
+    before = set(threading.enumerate())
+    await journal.open("r", OPENING)
+    (renews,) = (each for each in set(threading.enumerate()) - before if "lease" in each.name)
+    assert renews.name == "agentkit-lease"
+    assert renews.daemon, "it would keep a process that forgets to close from ending"
+    journal.close()
+    renews.join(20)
+    assert not renews.is_alive()
+
+
+def test_a_run_is_refused_for_what_is_lost_and_for_nothing_else() -> None:
+    gone = Damage("entry 2", "is missing", "a call may run twice")
+    unseen = Damage("the witness", "is missing", "an end would not be noticed", lost=False)
+    refuse_lost("runs.db", "r", [unseen])
+    with pytest.raises(LostRunError, match=r"part of the run r \(entry 2 is missing[^;]*\), so"):
+        refuse_lost("runs.db", "r", [unseen, gone])
 
 
 @pytest.mark.parametrize("lease", [0, -1.0])

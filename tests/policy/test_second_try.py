@@ -13,11 +13,14 @@ from agentkit.messages import (
     FinishReason,
     ModelResponse,
     ModelSettings,
+    TextPart,
     ToolCall,
     ToolChoice,
     Usage,
+    UserMessage,
 )
 from agentkit.policy import bounded_thoughts, second_try, unusable
+from agentkit.policy.guard import noted
 from agentkit.testing import ScriptedModel, say
 
 CALL = (ToolCall("1", "f"),)
@@ -34,23 +37,59 @@ def response(
 
 
 @pytest.mark.parametrize(
-    ("reply", "reason"),
+    ("reply", "reason", "words"),
     [
-        (response("length", None, CALL), "truncated"),
-        (response("length", "half an ans"), "truncated"),
-        (response("length", "", (), "hm hm"), "truncated"),
-        (response("repetition", "la la la"), "loop"),
-        (response("stop", " \n"), "empty"),
-        (response("stop", "", (), "only a thought"), "empty"),
-        (response("content_filter", "yes"), "content_filter"),
-        (response("malformed_call", "yes"), "malformed_call"),
-        (response("tool_calls", None, (ToolCall("call_0", ""),)), "malformed_call"),
+        (response("length", None, CALL), "truncated", "was cut by its bound of tokens in a call"),
+        (response("length", "half an ans"), "truncated", "bound of tokens in the answer"),
+        (response("length", "", (), "hm hm"), "truncated", "bound of tokens in a thought"),
+        (response("length", "half", CALL, "hm hm"), "truncated", "bound of tokens in a call"),
+        (response("repetition", "la la la"), "loop", "repeated itself without end"),
+        (response("stop", " \n"), "empty", "the reply held nothing"),
+        (response("stop", "\u200b", (), "hm"), "empty", "the reply held nothing"),
+        (response("stop", "", (), "only a thought"), "empty", "the reply held only a thought"),
+        (response("content_filter", "yes"), "content_filter", "the server withheld a part"),
+        (response("malformed_call", "yes"), "malformed_call", "began a call where none can be"),
+        (response("tool_calls", None, (ToolCall("call_0", ""),)), "malformed_call", "without a n"),
     ],
 )
-def test_a_reply_that_is_no_step_forward_is_named(reply: ModelResponse, reason: str) -> None:
+def test_a_reply_that_is_no_step_forward_is_named(
+    reply: ModelResponse, reason: str, words: str
+) -> None:
     problem = unusable(reply)
     assert problem is not None
     assert problem[0] == reason
+    assert words in problem[1]
+
+
+@pytest.mark.parametrize(
+    ("choice", "wanted"),
+    [
+        (ToolChoice("required", "g"), "a call of g was required, and the reply calls f"),
+        (
+            ToolChoice("required", among=("g", "h")),
+            "a call of g or h was required, and the reply c",
+        ),
+        (ToolChoice("none"), "the reply holds a call, and none was allowed"),
+    ],
+)
+def test_a_call_that_was_not_asked_for_is_told_with_the_one_that_was(
+    choice: ToolChoice, wanted: str
+) -> None:
+    problem = unusable(response("tool_calls", None, CALL), choice=choice)
+    assert problem is not None
+    assert wanted in problem[1]
+
+
+def test_a_note_stands_at_the_end_of_what_was_said_last_and_behind_a_reply_nowhere() -> None:
+    task = UserMessage("Go on.")
+    parts = UserMessage((TextPart("Go on."),))
+    assert noted([task], "Now.") == (UserMessage("Go on.\n\nNow."),)
+    assert noted([task, parts], "Now.") == (
+        task,
+        UserMessage((TextPart("Go on."), TextPart("\n\nNow."))),
+    )
+    replied = (task, AssistantMessage("Yes."))
+    assert noted(replied, "Now.") == replied
 
 
 def test_an_answer_and_a_call_are_steps_forward() -> None:

@@ -108,6 +108,18 @@ def test_docstrings_of_three_styles_describe_the_parameters(doc: str) -> None:
     assert signature.schema["properties"]["days"]["description"] == "How far."
 
 
+def test_a_class_without_words_of_its_own_has_no_description() -> None:
+    @dataclass
+    class Guest:
+        name: str
+
+    class Plain:
+        def __init__(self, name: str) -> None: ...
+
+    assert signature_of(Guest).documentation.description == ""
+    assert signature_of(Plain).documentation.description == ""
+
+
 def test_an_annotation_describes_before_the_docstring() -> None:
     def find(
         a: Annotated[int, "in the annotation"], b: Annotated[int, Field(description="f")]

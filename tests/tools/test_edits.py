@@ -429,3 +429,17 @@ def test_thousands_of_lines_are_found_among_many_more() -> None:
         applied("a\n" * 200_000, [Edit(" a\n" * 2_000, "b")], "f")
     assert after.split("\n")[120_000] == "gone"
     assert time.process_time() - started < 10
+
+
+def test_many_rows_of_lines_that_look_alike_are_refused_in_time_that_is_in_line_with_them() -> None:
+    text = "  a\n" * 40_000
+    with pytest.raises(ToolError, match="100 times or more"):
+        applied(text, [Edit("    " + "a\n" * 20_000, "b\n")], "f.py")  # half a minute each by each
+
+
+def test_a_piece_that_is_everywhere_a_part_of_characters_is_refused_soon() -> None:
+    marks = "\u0316\u0316" * 50_000
+    with pytest.raises(ToolError, match="each time as a part of other characters"):
+        applied(marks, [Edit(marks[:50_000], "b")], "f.py")
+    text = "e\u0316 " * 20_000
+    assert applied(f"{text}e", [Edit("e", "b")], "f.py") == f"{text}b"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from agentkit_tools.folding import Folding, continues, fold, folded
+from agentkit_tools.folding import Folding, continues, find, fold, folded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -157,3 +157,8 @@ def test_folding_twice_is_folding_once_and_every_place_is_true(text: str) -> Non
 )
 def test_places_within_one_character_are_known(text: str, inside: list[int]) -> None:
     assert [n for n in range(len(text) + 2) if continues(text, n)] == inside
+
+
+def test_a_line_of_marks_in_a_file_is_folded_in_time_that_is_in_line_with_it() -> None:
+    marks = "\u0301\u0323" * 100_000  # minutes, if Unicode's own algorithm sorts them
+    assert find("wanted", f"e{marks} wanted") == len(marks) + 2

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import resource
 import sys
 import time
 from pathlib import Path
@@ -215,6 +216,38 @@ def no_bwrap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     project = tmp_path / "project"
     project.mkdir()
     return project
+
+
+def test_a_command_runs_where_more_than_1024_files_are_open(tmp_path: Path) -> None:
+    least, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY and most < 1_300:
+        pytest.skip("this process may not open so many files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(least, 1_300), most))
+    opened = [os.dup(0) for _ in range(1_030)]
+    try:
+        assert "exit code 0" in answer(tmp_path, "true")
+    finally:
+        for each in opened:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (least, most))
+
+
+def test_more_closed_places_than_files_that_may_be_open_are_said_with_the_remedy(
+    tmp_path: Path,
+) -> None:
+    for number in range(60):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "pyvenv.cfg").touch()
+    assert "exit code 0" in answer(tmp_path, "true")
+    least, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    few = len(os.listdir("/proc/self/fd")) + 80
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, most))
+    try:
+        said = answer(tmp_path, "true")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (least, most))
+    assert "61 places in the project are closed to commands" in said
+    assert f"({few:,} files): raise the limit with `ulimit -n`" in said
 
 
 def test_without_a_sandbox_nothing_runs_and_the_remedy_is_said(no_bwrap: Path) -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from dataclasses import replace
 from inspect import signature
 from pathlib import Path
 from typing import Any, get_type_hints
+from xmlrpc.client import ServerProxy
 
 import anyio
 import pytest
@@ -55,6 +57,34 @@ def test_a_tool_is_still_the_function_it_was() -> None:
     assert add(1, b=2) == 3
     assert add.name == "add"
     assert add.definition.description == "Adds."
+
+
+def test_a_tool_has_the_signature_of_its_function() -> None:
+    assert inspect.signature(tool(plain)) == inspect.signature(plain)
+
+
+def test_what_stands_around_a_tool_does_not_lose_what_it_declares() -> None:
+    inner = tool(approval="always", labels={"writes"})(plain)
+
+    @functools.wraps(inner)
+    def logged(path: str) -> None:
+        inner(path)
+
+    for outer in (logged, functools.partial(inner, "x"), functools.partial(logged)):
+        with pytest.raises(ToolDefinitionError, match=r"plain .*; write @tool around it"):
+            Toolset([outer])
+
+
+def test_the_method_of_a_proxy_which_has_every_attribute_is_refused() -> None:
+    with pytest.raises(ToolDefinitionError, match=r"_Method.__call__ \("):
+        make_tool(ServerProxy("http://localhost:1").add)
+
+
+def test_tools_are_members_of_sets_and_keys() -> None:
+    counts = {tool(plain): 1, hash: 2}
+    assert counts[make_tool(plain)] == 1
+    assert {make_tool(plain), make_tool(plain)} == {make_tool(plain)}
+    assert make_tool(plain, name="other") not in counts
 
 
 def test_what_is_declared_can_be_read() -> None:
@@ -340,10 +370,12 @@ def test_asking_where_nobody_is_tells_the_model() -> None:
     anyio.run(main)
 
 
-def test_asking_a_person_gives_the_answer() -> None:
-    async def person(question: str) -> str:
-        return question.upper()
+async def _person(question: str) -> str:
+    return question.upper()
 
+
+@pytest.mark.parametrize("person", [_person, str.upper])
+def test_asking_a_person_gives_the_answer(person: Any) -> None:
     async def main() -> str:
         return await ToolContext(None, "r", handles=RunHandles(ask=person)).ask("sure?")
 

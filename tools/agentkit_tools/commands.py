@@ -181,8 +181,7 @@ def _first_process(info: int, process: subprocess.Popen[bytes]) -> Generator[int
     """
     text = b""
     while b"}" not in text:
-        ready, _, _ = select.select([info], [], [], _GRACE)
-        piece = os.read(info, _CHUNK) if ready else b""
+        piece = os.read(info, _CHUNK) if _is_readable(info, _GRACE) else b""
         if not piece:
             process.kill()
             output, _ = process.communicate()
@@ -199,8 +198,15 @@ def _first_process(info: int, process: subprocess.Popen[bytes]) -> Generator[int
     finally:
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(handle, signal.SIGKILL)
-        select.select([handle], [], [], _GRACE)
+        _is_readable(handle, _GRACE)
         os.close(handle)
+
+
+def _is_readable(descriptor: int, seconds: float) -> bool:
+    """Waits until a descriptor can be read; False if it cannot after so many seconds."""
+    waiting = select.poll()  # unlike `select.select`, it takes descriptors above 1,023
+    waiting.register(descriptor, select.POLLIN)
+    return bool(waiting.poll(1000 * seconds))
 
 
 class _Watch:
@@ -239,7 +245,7 @@ class _Watch:
 
     def _take(self, output: Output, wait: float) -> bool:
         """Reads one piece of output, waiting at most `wait` seconds; False if none came."""
-        ready, _, _ = select.select([self._pipe], [], [], wait)
+        ready = _is_readable(self._pipe, wait)
         data = os.read(self._pipe, _CHUNK) if ready else b""
         output.add(data)
         if ready and not data and wait:  # its output is closed: it is ending, or goes on silently

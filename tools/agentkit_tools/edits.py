@@ -47,7 +47,8 @@ class _Place:
         source: The text, folded so far that the old piece is found in it.
         at: Position in the folded text where the piece begins.
         old: The old piece under the same folding, indented as the text is there.
-        edit: Both pieces, indented as the text is there; None if the indentation is not clear.
+        edit: Both pieces, indented as the text is there; None if the indentation is not clear, or
+            the piece was found in other places too.
     """
 
     begin: int
@@ -138,20 +139,29 @@ def _places(text: str, edit: Edit) -> list[_Place]:
 
 
 def _by_folding(text: str, edit: Edit, folding: Folding) -> Iterator[_Place]:
-    """Where the folded piece is in the folded text, without cutting a character in two."""
+    """Where the folded piece is in the folded text, without cutting a character in two.
+
+    Raises:
+        ToolError: It would cut characters in so many places that looking at all takes too long.
+    """
     source = fold(text, folding)
     old = fold(edit.old, folding)
     wanted = old.text
     to_the_end = old.end(len(wanted)) != len(edit.old) and edit.old[-1:].isspace()
     at = source.text.find(wanted) if wanted else -1
+    cut = 0  # characters of pieces that were found within others
     while at >= 0:
         until = at + len(wanted)
         begin, end = source.begin(at), source.end(until)
-        if begin is not None and end is not None:
-            cut = continues(text, begin) or continues(text, end)
-            ends_line = source.text[until : until + 1] in ("", "\n")
-            if not cut and (ends_line or not to_the_end):
-                yield _Place(begin, end, source, at, old, edit)
+        if begin is None or end is None or continues(text, begin) or continues(text, end):
+            cut += len(wanted)
+            if cut > _MOST_CUT:
+                raise ToolError(
+                    "the old text stands in very many places of the file, each time as a part of "
+                    "other characters. Nothing was changed. Give whole lines."
+                )
+        elif not to_the_end or source.text[until : until + 1] in ("", "\n"):
+            yield _Place(begin, end, source, at, old, edit)
         at = source.text.find(wanted, at + 1)
 
 
@@ -161,14 +171,11 @@ def _by_lines(text: str, edit: Edit) -> Iterator[_Place]:
     edit = _trimmed(edit)
     lines, old = source.text.split("\n"), folded(edit.old, Folding.BLANKS).split("\n")
     starts = [0, *accumulate(len(line) + 1 for line in lines)]
-    # No line holds a line break, so a row of lines is found as one text, which takes linear time.
-    wanted = "\n".join(["", *map(str.strip, old), ""])
-    keys = "\n".join(["", *map(str.strip, lines), ""])
-    first = at = 0
-    while (found := keys.find(wanted, at)) >= 0:
-        first += keys.count("\n", at, found)
+    firsts = list(islice(_rows_alike(lines, old), _MOST_PLACES))
+    for first in firsts:
         last = first + len(old) - 1
-        made = _indented_as(lines[first : last + 1], edit)
+        # Of several places none is edited, so their indentation need not be learnt.
+        made = _indented_as(lines[first : last + 1], edit) if len(firsts) == 1 else None
         until = starts[last] + len(lines[last])
         if not edit.new and last + 1 < len(lines):  # the lines go, and so does their last end
             until += 1
@@ -178,6 +185,17 @@ def _by_lines(text: str, edit: Edit) -> Iterator[_Place]:
         assert end is not None, "folding joins no lines"
         there = fold(made.old if made is not None else "", Folding.BLANKS)
         yield _Place(begin, end, source, starts[first], there, made)
+
+
+def _rows_alike(lines: Sequence[str], old: Sequence[str]) -> Iterator[int]:
+    """The first line of each row of lines that are the old ones except for blanks around them."""
+    # No line holds a line break, so a row of lines is found as one text, which takes linear time.
+    wanted = "\n".join(["", *map(str.strip, old), ""])
+    keys = "\n".join(["", *map(str.strip, lines), ""])
+    first = at = 0
+    while (found := keys.find(wanted, at)) >= 0:
+        first += keys.count("\n", at, found)
+        yield first
         first, at = first + 1, keys.index("\n", found + 1)
 
 
@@ -553,5 +571,6 @@ _SHOWN_PLACES = 5
 _SHOWN_NEAR = 12
 _SHOWN_QUOTED = 60
 _MOST_PLACES = 100
+_MOST_CUT = 50_000_000  # characters of a piece, over all places where it is no whole characters
 _MOST_COMPARED = 2_000  # lines: comparing is slow, and this only words a hint
 _MOST_PAIRS = 1_000_000  # of characters

@@ -33,6 +33,8 @@ from enum import Enum
 from functools import cache
 from typing import Final
 
+from agentkit.wording import normalized
+
 
 class Folding(Enum):
     """How much is folded; each level includes the ones before."""
@@ -250,4 +252,4 @@ def _folded_piece(found: re.Match[str], text: str) -> str:
     if found.lastgroup == "run":
         begins_line = not found.start() or text[found.start() - 1] in _LINE_END
         return re.sub(r"[^ \t]", " ", re.sub(r"[\v\f]", "", piece)) if begins_line else " "
-    return unicodedata.normalize("NFC", piece.translate(_alike()))
+    return normalized("NFC", piece.translate(_alike()))

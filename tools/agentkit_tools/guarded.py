@@ -315,6 +315,8 @@ class _Search:
 
     def _text(self, path: str) -> str:
         """The text of a small file; empty if it cannot be read."""
+        if not os.path.lexists(f"{self._home}/{path}"):
+            return ""  # `Root` would list every folder on the way, to find a name that looks alike
         try:
             return self._root.read(path, _LONGEST_SETTINGS).decode("utf-8", "surrogateescape")
         except (OSError, ToolError):

@@ -24,6 +24,7 @@ import os
 import platform
 import posixpath
 import pwd
+import resource
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -280,6 +281,7 @@ def _scratch(folder: str, size: int) -> list[str]:
 
 _WRITABLE, _READ_ONLY = "--bind-fd", "--ro-bind-fd"
 _MOST_MOUNTS = 2_000  # each costs bubblewrap a reading of all that were made before
+_OTHER_FILES = 32  # that are open while a sandbox is made: pipes, data for bubblewrap
 
 
 def _mounts(
@@ -291,6 +293,13 @@ def _mounts(
         raise SandboxError(
             f"no command is run: more than {_MOST_MOUNTS} places in the project are closed to "
             f"commands, among them {', '.join(sorted(closed.locked)[:3])}: remove some"
+        )
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if len(os.listdir("/proc/self/fd")) + len(planned) + _OTHER_FILES > most:
+        raise SandboxError(
+            f"no command is run: {len(planned):,} places in the project are closed to commands or "
+            f"on the way to such a place, more than this process can hold open at once ({most:,} "
+            "files): raise the limit with `ulimit -n` before it starts"
         )
     for name in sorted(planned, key=lambda path: (path.count("/"), path)):
         try:

@@ -140,18 +140,18 @@ async def _in_thread(sandbox: Sandbox, command: str, seconds: float) -> Outcome:
         finally:
             cancelled.set()
 
-    outcomes: list[Outcome | SandboxError] = []
+    outcomes: list[Outcome | Exception] = []
     async with anyio.create_task_group() as group:
         group.start_soon(wait)
         try:
             outcomes.append(
                 await anyio.to_thread.run_sync(run, sandbox, command, seconds, cancelled.is_set)
             )
-        except SandboxError as error:  # raised below: the task group would wrap it
+        except Exception as error:  # noqa: BLE001 - raised below: the task group would wrap it
             outcomes.append(error)
         group.cancel_scope.cancel()
     (outcome,) = outcomes
-    if isinstance(outcome, SandboxError):
+    if isinstance(outcome, Exception):
         raise outcome
     return outcome
 

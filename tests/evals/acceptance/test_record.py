@@ -120,6 +120,11 @@ def test_texts_are_shown_without_addresses_and_keys(text: str, shown: str) -> No
     assert Discretion("https://llm.example.com:8443/v1", "sk-1").text(text) == shown
 
 
+def test_a_long_text_of_brackets_is_read_in_time_that_is_in_line_with_it() -> None:
+    brackets = "[" * 100_000  # read in 0.1 s, and in 90 s where each looks for its end
+    assert Discretion("https://llm.example.com", None).text(brackets) == brackets
+
+
 def test_a_server_whose_name_is_a_common_word_changes_no_other_text() -> None:
     told = Discretion("http://vllm:8000/v1", None).text("install vllm; vllm:8000 is away")
     assert told == "install vllm; [address] is away"

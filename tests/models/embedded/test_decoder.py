@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
+import subprocess
+import sys
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -237,3 +240,12 @@ def test_a_forbidden_token_is_never_drawn_and_the_logits_stay_as_they_were(
     sampler = Sampler(Sampling(temperature, top_k, top_p), seed)
     assert 1 <= sampler.next(given_, forbidden=0) < len(logits)
     assert (given_ == before).all()
+
+
+def test_the_runtime_keeps_and_sends_nothing_of_the_machine(tmp_path: Path) -> None:
+    """onnxruntime's events begin with an identifier of the machine that it keeps in the home."""
+    code = "from agentkit.models.embedded import BUNDLED, Decoder; Decoder(BUNDLED)"
+    # What may stop the events elsewhere, such as CI, is not there.
+    home = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    subprocess.run([sys.executable, "-c", code], env=home, check=True)
+    assert list(tmp_path.rglob("*")) == []
