@@ -453,8 +453,9 @@ class Readings:
             self._step((end - start) // 8)
             text = self._text[start:end]
             escaped = (len(text) - len(text.rstrip("\\"))) % 2
-            if text and self._text[end + 1 : end + 2] == mark:
-                return  # a doubled quote is how some languages write one inside a text
+            doubled = bool(text) and self._text[end + 1 : end + 2] == mark
+            if doubled and not self._key_at(end + 1):
+                return  # this is how some languages write a quote inside a text
             if not escaped and self._goes_on(end + 1):
                 if self._is_two(text, "'" if mark == "'" else '"'):
                     return  # and so would every longer one

@@ -99,6 +99,8 @@ def readings(text: str, schema: dict[str, Any] = SCHEMA) -> list[dict[str, Any]]
         ("maybe:None}", {"maybe": None}),
         ("share:+.5}", {"share": 0.5}),
         # two at once
+        ('"to": "ann""n": 5}', {"to": "ann", "n": 5}),
+        ("'to': 'ann''body': 'it is'}", {"to": "ann", "body": "it is"}),
         ("to:annQn:5}", {"to": "ann", "n": 5}),
         ("to='ann',urgent=true}", {"to": "ann", "urgent": True}),
         ("to:'ann'", {"to": "ann"}),
@@ -185,6 +187,9 @@ def test_one_reading_fits(text: str, expected: dict[str, Any]) -> None:
         "sizes:[1-2]}",  # and one number of these
         "sizes:[1 -2]}",
         "level:'middle'}",
+        'to:"say ""hi"", ann"}',
+        'to:"say ""n"": 5"}',
+        '"to": "say ""to"" him", "n": 5}',
         "other:1}",
         "to:QannQ,to:QbobQ}",
         "to:'ann',urgent=True",  # three kinds
