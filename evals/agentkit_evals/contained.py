@@ -56,7 +56,7 @@ async def contained(
     running = _Running(called)
     running.start()
     try:
-        with anyio.fail_after(seconds):
+        with anyio.fail_after(None if seconds is None else seconds + _GRACE):
             await running.done.wait()
     except TimeoutError:
         raise _late(what, seconds) from None
@@ -69,6 +69,10 @@ async def contained(
     if isinstance(error, ModelError | SuiteError) and not isinstance(error, ContextWindowError):
         raise error
     raise SuiteError(f"{what} raised {running.description}") from error
+
+
+_GRACE: Final = 0.2
+"""Seconds in which an awaitable whose time is over closes its event loop, before it is ended."""
 
 
 async def _awaited(

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from agentkit import Tool, ToolError, tool
 from agentkit_evals.core import GoldCall
+from agentkit_evals.sources import tried_again
 from agentkit_evals.tasks import Task, TaskSuite
 
 FILES: Final = {
@@ -209,12 +210,16 @@ def _total_works(project: Project) -> str | None:
     rest = {path: text for path, text in project.files.items() if path != "shop/cart.py"}
     if rest != {path: text for path, text in FILES.items() if path != "shop/cart.py"}:
         return "files:others_touched"
-    wanted = ast.dump(ast.parse(FILES["shop/cart.py"].replace("items[1:]", "items")))
+    wanted = _tree(FILES["shop/cart.py"].replace("items[1:]", "items"))
     try:
-        found = ast.dump(ast.parse(project.files.get("shop/cart.py", "")))
+        found = _tree(project.files.get("shop/cart.py", ""))
     except SyntaxError:
         return "code:no_python"
     return None if found == wanted else "code:wrong"
+
+
+def _tree(text: str) -> str:
+    return ast.dump(tried_again(ast.parse, text))
 
 
 def _licence_stands(project: Project) -> str | None:

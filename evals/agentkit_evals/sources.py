@@ -117,7 +117,7 @@ def _sorted_repr(value: Any) -> str:
 def _source(code: Any) -> str | None:
     """The source of a class or function. Cached, since a thousand tasks may share it."""
     try:
-        return _tried_again(inspect.getsource, code)
+        return tried_again(inspect.getsource, code)
     except (OSError, TypeError):
         return None
 
@@ -145,7 +145,7 @@ def _imported_by(file: Path) -> Iterator[Path]:
     loaded = [each for each in modules if getattr(each, "__file__", 0) == str(file)]
     package = next((module.__package__ for module in loaded), "")
     try:
-        tree = _tried_again(ast.parse, _text(file))
+        tree = tried_again(ast.parse, _text(file))
     except (SyntaxError, ValueError):
         return
     for node in ast.walk(tree):
@@ -162,12 +162,13 @@ def _imported_by(file: Path) -> Iterator[Path]:
                 yield found
 
 
-def _tried_again(parse: Callable[[Any], _Parsed], what: Any) -> _Parsed:
+def tried_again(parse: Callable[[Any], _Parsed], what: Any) -> _Parsed:
     """What reads source, again where another reader in this process came between.
 
-    Up to Python 3.11.7 two that make a syntax tree at once, in two threads or in the finalizer of
-    an object, take each other's depth of recursion for their own and raise `SystemError`:
-    https://github.com/python/cpython/issues/106905. To read the source of a class makes one too.
+    On Python 3.11 (seen on 3.11.7) two that make a syntax tree at once, in two threads or in the
+    finalizer of an object, take each other's depth of recursion for their own and raise
+    `SystemError`: https://github.com/python/cpython/issues/106905. To read the source of a class
+    makes one too.
     """
     for _ in range(_TRIES - 1):
         with suppress(SystemError):
