@@ -520,13 +520,12 @@ def _surprises(outcomes: _Outcomes, console: Console) -> int:
 
 def _faults_summary(outcomes: _Outcomes, seconds: float) -> str:
     by_scenario = list(zip(*outcomes.values(), strict=True))
-    right = sum(all(map(_is_right_answer, played)) for played in by_scenario)
+    right = sum(
+        all(outcome.stop == "answer" and not outcome.problems for outcome in played)
+        for played in by_scenario
+    )
     runs = sum(map(len, outcomes.values()))
     return (
         f"{pluralize(len(by_scenario), 'scenario')}, {pluralize(runs, 'run')} in {seconds:.0f} s: "
         f"{right} end in the right answer, the others in a typed stop or error"
     )
-
-
-def _is_right_answer(outcome: Outcome) -> bool:
-    return outcome.stop == "answer" and not outcome.problems

@@ -215,7 +215,7 @@ def facts(text: str) -> Iterator[str]:
         end = token.end()
         word_begins_sentence = word_begins_sentence or "\n" in between
         word = token[0].rstrip(_END)
-        capital = _is_capital(word)
+        capital = 1 < len(word) <= _LONGEST and word[0].isupper() and word[1:].islower()
         if name and (not capital or between != " "):
             yield from _named(name, name_begins_sentence)
             name = []
@@ -235,10 +235,6 @@ def facts(text: str) -> Iterator[str]:
 def _named(words: Sequence[str], begins_sentence: bool) -> Iterator[str]:
     if len(words) > 1 or (words and not begins_sentence):
         yield " ".join(words)
-
-
-def _is_capital(word: str) -> bool:
-    return 1 < len(word) <= _LONGEST and word[0].isupper() and word[1:].islower()
 
 
 def _is_fact(word: str) -> bool:

@@ -217,12 +217,15 @@ def _repeats(messages: Sequence[Message], repeatable: Container[str]) -> dict[in
     An error is no newer result: what was read before it is the newest that is known.
     """
     places: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    errors: set[int] = set()
     for at, message, call in _answered(messages):
         arguments = json.dumps(call.arguments, sort_keys=True, default=str)
         places[message.name, arguments].append(at)
+        if message.is_error:
+            errors.add(at)
     found: dict[int, int] = {}
     for (name, _), same in places.items():
-        good = [at for at in same if not _is_error(messages[at])]
+        good = [at for at in same if at not in errors]
         for at in same:
             newer = good[-1] if good else at
             if at < newer and (name in repeatable or _text(messages, at) == _text(messages, newer)):
@@ -278,10 +281,6 @@ def _answered(messages: Sequence[Message]) -> Iterator[tuple[int, ToolMessage, T
             calls |= {call.id: call for call in message.tool_calls}
         elif isinstance(message, ToolMessage) and (call := calls.get(message.call_id)) is not None:
             yield at, message, call
-
-
-def _is_error(message: Message) -> bool:
-    return isinstance(message, ToolMessage) and message.is_error
 
 
 def _text(messages: Sequence[Message], at: int) -> str:
@@ -387,18 +386,15 @@ class _Choice:
         if isinstance(move, Clear):
             if (stub := self.stubs.get(move.at)) is None:
                 raise ValueError(f"{strategy} clears {move.at}, which is none of Past.results")
-            self._clear(move.at, stub)
+            saved = self.left.get(move.at, 0) - stub.tokens
+            if saved > 0:
+                self.tokens -= saved
+                self.left[move.at], self.clear[move.at] = stub.tokens, stub.message
         else:
             if move.exchange not in self.exchanges:
                 where = "which is none of Past.exchanges"
                 raise ValueError(f"{strategy} drops {move.exchange}, {where}")
             self._drop(move)
-
-    def _clear(self, at: int, stub: Stub) -> None:
-        saved = self.left.get(at, 0) - stub.tokens
-        if saved > 0:
-            self.tokens -= saved
-            self.left[at], self.clear[at] = stub.tokens, stub.message
 
     def _drop(self, move: Drop) -> None:
         there = [at for at in move.exchange if at in self.left]

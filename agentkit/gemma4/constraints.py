@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
-from itertools import product
+from itertools import combinations, product
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -159,7 +159,9 @@ class Constraints:
 
     def _chosen(self, nodes: list[Node], union: Union) -> list[Node] | None:
         """The nodes with each branch of a union; None if these are too many to be spelled out."""
-        if union.fact.keyword == "oneOf" and not _disjoint(union.branches):
+        if union.fact.keyword == "oneOf" and not all(
+            _apart(one, two) for one, two in combinations(union.branches, 2)
+        ):
             self._dropped.add((union.fact.path, "oneOf"))
         chosen: list[Node] = []
         for node, branch in product(nodes, union.branches):
@@ -481,13 +483,8 @@ class Constraints:
 # --- unions --------------------------------------------------------------------------------------
 
 
-def _disjoint(branches: tuple[Node, ...]) -> bool:
-    """Whether no value fits two of the branches, as far as can be seen at once."""
-    pairs = ((a, b) for index, a in enumerate(branches) for b in branches[index + 1 :])
-    return all(_apart(one, two) for one, two in pairs)
-
-
 def _apart(one: Node, two: Node) -> bool:
+    """Whether no value fits both, as far as can be seen at once."""
     kinds = [{"number" if k == "integer" else k for k in node.kinds} for node in (one, two)]
     if kinds[0] and kinds[1] and not kinds[0] & kinds[1]:
         return not (one.nullable and two.nullable)

@@ -209,16 +209,14 @@ def _fenced(text: str, names: _Names) -> int:
     kind = fence[2].strip()
     try:
         # Code for tools is a call whatever else it does, and a tool's name over it is one too.
-        called = _CALL_TAG.match(kind) and _calls_in(body, names)
+        called = _CALL_TAG.match(kind) and any(
+            resolve_name(call[1], names) for call in _ANY_CALL.finditer(body)
+        )
         if not called and not resolve_name(kind, names) and not wrong_form(body, names):
             return 0
     except RecursionError:  # fences within fences without end
         return 0
     return close.end() if close else len(text)
-
-
-def _calls_in(code: str, names: _Names) -> bool:
-    return any(resolve_name(call[1], names) for call in _ANY_CALL.finditer(code))
 
 
 def _native(text: str, names: _Names) -> int:

@@ -243,7 +243,8 @@ def _messages(
     pairs = enumerate(zip(recorded, replayed, strict=False))
     for number, (old, new) in pairs:
         if number >= known and not same(old, new):
-            what = f"message {number + 1} of the model call ({_author(old)})"
+            author = f"tool {old.name}" if isinstance(old, ToolMessage) else old.role
+            what = f"message {number + 1} of the model call ({author})"
             return difference(step, what, old, new)
     if len(recorded) == len(replayed):
         return None
@@ -251,10 +252,6 @@ def _messages(
     old_rest, new_rest = recorded[shared:], replayed[shared:]
     what = f"number of messages of the model call: {len(recorded)} became {len(replayed)}"
     return difference(step, what, tuple(old_rest), tuple(new_rest))
-
-
-def _author(message: Message) -> str:
-    return f"{message.role} {message.name}" if isinstance(message, ToolMessage) else message.role
 
 
 # --- as lines ------------------------------------------------------------------------------------

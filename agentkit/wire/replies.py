@@ -194,12 +194,10 @@ class ReplyDecoder:
             }
             new = {key: value for key, value in message.items() if not known.get(key)}
             self._delta(new, events, whole=True)
-        if (finish := _string(choice.get("finish_reason"))) and not self._broke_off():
+        finish = _string(choice.get("finish_reason"))
+        # A plain end behind a reason to break off does not take that reason back.
+        if finish and _meaning(self.reply.finish) is None:
             self.reply.finish = finish
-
-    def _broke_off(self) -> bool:
-        """Whether a reason was given that a plain end behind it does not take back."""
-        return _meaning(self.reply.finish) is not None
 
     def _delta(self, delta: JsonObject, events: list[ModelEvent], *, whole: bool) -> None:
         content, beside = _parts(delta.get("content") or delta.get("refusal"))

@@ -430,7 +430,9 @@ async def texts(subject: Subject) -> Finding:
             max_tokens=_LONG_REPLY,
             extra=subject.at_least(_LONG_REPLY),
         )
-        words = _without_end(await subject.words(asked) or "")
+        words = await subject.words(asked) or ""
+        for literal in (TURN_CLOSE, RESPONSE_OPEN, EOS):
+            words = words.removesuffix(literal)
         # A control token is no text, and bytes that are none are spelled in more than one way.
         if words and not asked.reasoning and not {"<", "\ufffd"} & set(words[:-1]):
             pairs.append((asked.text, words))
@@ -450,12 +452,6 @@ async def texts(subject: Subject) -> Finding:
 
 _AT_THE_EDGE = "\ufffd \n"
 """Blanks, which a reasoning parser may take, and half a character where a reply was cut."""
-
-
-def _without_end(words: str) -> str:
-    for literal in (TURN_CLOSE, RESPONSE_OPEN, EOS):
-        words = words.removesuffix(literal)
-    return words
 
 
 async def stop_tokens(subject: Subject) -> Finding:

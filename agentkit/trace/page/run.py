@@ -463,7 +463,8 @@ def _settings(asked: Asked) -> Html:
 
 
 def _message(message: Message) -> Html:
-    parts: list[Html] = [el("h3", _whose(message))]
+    whose = f"tool {message.name}" if isinstance(message, ToolMessage) else message.role
+    parts: list[Html] = [el("h3", whose)]
     if isinstance(message, AssistantMessage):
         if message.reasoning:
             parts.append(el("pre", message.reasoning, cls="thought"))
@@ -473,10 +474,6 @@ def _message(message: Message) -> Html:
     if message.content is not None:
         parts.append(el("pre", _content(message.content)))
     return el("div", *parts, cls="message")
-
-
-def _whose(message: Message) -> str:
-    return f"tool {message.name}" if isinstance(message, ToolMessage) else message.role
 
 
 def _content(content: Content) -> str:
