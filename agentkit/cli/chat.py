@@ -115,7 +115,7 @@ def chat(
 ) -> None:
     """Talk with an agent over a project directory, or with one of your own.
 
-    Thoughts are dim, tool calls are shown as they run, and with --allow ask a call that writes or
+    Reasoning is dim, tool calls are shown as they run, and with --allow ask a call that writes or
     executes asks first; what you permit for further calls holds until /new. Each turn is a run of
     the journal, kept as it happens; --resume shows a conversation and goes on with it. /help says
     what you can type.

@@ -96,7 +96,7 @@ def run(
     """Answer a question or do a task, over a project directory or with an agent of your own.
 
     Over a project the tools only read, unless --allow says otherwise. The answer goes to standard
-    output; thoughts, tool calls and notices to standard error. The key of a guarded server is read
+    output; reasoning, tool calls and notices to standard error. The key of a guarded server is read
     from AGENTKIT_API_KEY. The run is kept in a journal; if it does not come to its end, `agentkit
     runs resume` goes on with it.
 

@@ -107,7 +107,7 @@ def _row(run: RunSummary) -> list[Text]:
 def show(
     run: RunName,
     full: Annotated[
-        bool, typer.Option("--full", help="Whole arguments, results, thoughts, tracebacks.")
+        bool, typer.Option("--full", help="Whole arguments, results, reasoning, tracebacks.")
     ] = False,
     journal: JournalPlace = None,
 ) -> None:
@@ -576,7 +576,7 @@ def _model(parts: Sequence[Part]) -> str:
 
 def _tokens(usage: Usage) -> str:
     cached = f" ({usage.cached_input_tokens:,} cached)" if usage.cached_input_tokens else ""
-    reasoning = f" ({usage.reasoning_tokens:,} of thought)" if usage.reasoning_tokens else ""
+    reasoning = f" ({usage.reasoning_tokens:,} of reasoning)" if usage.reasoning_tokens else ""
     return f"in {usage.input_tokens:,}{cached}   out {usage.output_tokens:,}{reasoning}"
 
 

@@ -119,8 +119,8 @@ def _with_ask(messages: Sequence[Message], ask: str) -> list[Message]:
     """The messages with this question at their end, so that as much as possible stays cached.
 
     A user message after results would take the reasoning out of the turn, and so void the server's
-    cache from the first thought on. So the question stands in the last result itself. If the model
-    has answered since, its answer is quoted there.
+    cache from there on. So the question stands in the last result itself. If the model has answered
+    since, its answer is quoted there.
     """
     last = messages[-1]
     if isinstance(last, AssistantMessage) and isinstance(messages[-2], ToolMessage):

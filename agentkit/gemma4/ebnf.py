@@ -187,7 +187,7 @@ takes the server's word, would cut the call there. No other control literal mean
 reader inside a call, and what is sent back to the model is escaped (`agentkit.gemma4.escape`).
 
 One does something to vLLM 0.32 itself. Where a budget of reasoning tokens is set, `<|channel>` as
-the control token begins a new thought, whose end the budget forces in wherever the call has got to:
+the control token begins new reasoning, whose end the budget forces in wherever the call has got to:
 the grammar rejects it and the request ends with status 500. It is allowed all the same, because no
 Gemma writes that token into a text unless a bias makes it, and each further literal makes a bounded
 text some 40 % dearer to compile (0.5 s)."""

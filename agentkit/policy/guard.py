@@ -361,7 +361,7 @@ async def _bounded(
             length += len(event.text)
             if length > most * _CHARACTERS_PER_TOKEN:
                 cost = Usage(output_tokens=length // _CHARACTERS_PER_TOKEN)
-                message = AssistantMessage(reasoning="(a thought that grew too long)")
+                message = AssistantMessage(reasoning="(reasoning that grew too long)")
                 yield ModelFinished(ModelResponse(message, "length", cost))
                 return
 
@@ -382,7 +382,7 @@ def unusable(
     message = response.message
     match response.finish_reason:
         case "length":
-            part = "the answer" if message.content else "a thought"
+            part = "the answer" if message.content else "the reasoning"
             part = "a call" if message.tool_calls else part
             return "truncated", f"the reply was cut by its bound of tokens in {part}"
         case "repetition":
@@ -399,7 +399,7 @@ def unusable(
         return _not_chosen(message.tool_calls, choice)
     text = message.content or ""
     if is_blank(text):
-        held = "only a thought" if message.reasoning and not text.strip() else "nothing"
+        held = "only reasoning" if message.reasoning and not text.strip() else "nothing"
         return "empty", f"the reply held {held}"
     if (notation := wrong_form(text, tools)) is not None:
         return "malformed_call", f"the reply was {notation} and nothing else"

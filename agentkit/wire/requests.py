@@ -247,7 +247,7 @@ OPTIONAL: Final[Mapping[str, str]] = {
     "top_k": "sampling is not cut to the likeliest tokens",
     "seed": "replies are not the same each time",
     "max_tokens": "the bound is sent as `max_completion_tokens`",
-    "reasoning": "what the model thought before a call is not shown to it again",
+    "reasoning": "what the model reasoned before a call is not shown to it again",
     "tool_choice": "a reply that must hold no call may hold one, and is asked for again",
 }
 """Fields that a server may refuse without a reply being lost, each with what is lost then. A

@@ -85,7 +85,7 @@ async def arrival(subject: Subject) -> Finding:
             "prompt is another one, and none of it comes from the cache",
             f"{PROXY}: `tools` in the order in which they are sent",
         )
-    return passed("texts, thoughts, results and tools reach the model as they are sent")
+    return passed("texts, reasoning, results and tools reach the model as they are sent")
 
 
 # --- by the text of the prompt -------------------------------------------------------------------
@@ -154,12 +154,12 @@ async def _letter(subject: Subject, *, with_tools: bool) -> _Letter:
         messages.append(AssistantMessage(letter.part("earlier answers", secrets.token_hex(4))))
     messages.append(UserMessage(letter.part("what the user says", text(long))))
     if with_tools:
-        thought = None
+        reasoning = None
         if subject.is_gemma and subject.template != "april":
-            thought = letter.part("thoughts between calls", text(long))
+            reasoning = letter.part("reasoning between calls", text(long))
         said = letter.part("arguments of calls", text(long))
         call = ToolCall("call_0", REPORT.name, {"city": said})
-        messages.append(AssistantMessage(None, (call,), thought))
+        messages.append(AssistantMessage(None, (call,), reasoning))
         result = letter.part("results of tools", text(min(window // 16, 1200)))
         messages.append(ToolMessage(call.id, REPORT.name, result))
         schema = {
@@ -211,7 +211,7 @@ def _short(
     system: str = "",
     earlier: str = "",
     user: str = "",
-    thought: str | None = None,
+    reasoning: str | None = None,
     said: str = "",
     result: str = "",
 ) -> list[Message]:
@@ -221,7 +221,7 @@ def _short(
         UserMessage("Hello."),
         AssistantMessage(f"Hello. {earlier}"),
         UserMessage(f"Go on. {user}"),
-        AssistantMessage(None, (call,), thought),
+        AssistantMessage(None, (call,), reasoning),
         ToolMessage(call.id, REPORT.name, f"Rain. {result}"),
     ]
 
@@ -243,7 +243,7 @@ async def _fewer(subject: Subject, base: int, tools: Sequence[ToolDefinition]) -
         "results of tools": _short(result=_words()),
     }
     if subject.is_gemma and subject.template != "april":
-        longer["thoughts between calls"] = _short(thought=_words())
+        longer["reasoning between calls"] = _short(reasoning=_words())
     lost = [
         what
         for what, messages in longer.items()

@@ -145,7 +145,7 @@ PROBES: Final = (
     Probe("grammar cost", "What does the grammar cost a token?", server.grammar_cost),
     Probe("arrival", "Does all that is sent reach the model?", arrival),
     Probe("thinking switch", "Can thinking be switched?", passage.thinking_switch),
-    Probe("reasoning parser", "Do thoughts come back as thoughts?", server.reasoning_parser),
+    Probe("reasoning parser", "Does reasoning come back as reasoning?", server.reasoning_parser),
     Probe("own tokens", "Do replies bring the model's tokens?", server.own_tokens),
     Probe("texts", "Do texts come back as they were written?", passage.texts),
     Probe("cut replies", "Is a reply that was cut seen as cut?", server.cut_replies),

@@ -58,7 +58,7 @@ async def thinking_switch(subject: Subject) -> Finding:
         return passed("thinking can be switched on and off")
     return failed(
         "thinking cannot be switched: `chat_template_kwargs` is dropped on the way, or the chat "
-        "template does not read `enable_thinking`. A forced call waits for a thought that no one "
+        "template does not read `enable_thinking`. A forced call waits for reasoning that no one "
         "asked for, and agents think always or never",
         f"{PROXY}; or --chat-template FILE with the newest of google/gemma-4-*-it",
     )
@@ -90,7 +90,7 @@ async def reply_length(subject: Subject) -> Finding:
 
 def _too_short(wanted: int, produced: int) -> Finding:
     return failed(
-        f"a reply that may have {wanted} tokens is cut after {produced}: long answers, thoughts "
+        f"a reply that may have {wanted} tokens is cut after {produced}: long answers, reasoning "
         "and calls never come to their end",
         f"{PROXY}: no bound on `max_tokens`; no `max_new_tokens` in --override-generation-config",
     )

@@ -425,12 +425,12 @@ async def reasoning_parser(subject: Subject) -> Finding:
         )
     for asked in exchanges:
         if asked.reasoning:
-            return passed("thoughts come back apart from the answer")
+            return passed("reasoning comes back apart from the answer")
         if await _had_reasoning(subject, asked):
             if _REASONING in (await subject.words(asked) or "") and _REASONING not in asked.text:
-                return failed("thoughts do not come back: they are cut from replies", PROXY)
-            return failed("thoughts come back as part of the answer", "--reasoning-parser gemma4")
-    return warned("could not be told: the model was asked for a thought and had none")
+                return failed("reasoning does not come back: it is cut from replies", PROXY)
+            return failed("reasoning comes back as part of the answer", "--reasoning-parser gemma4")
+    return warned("could not be told: the model was asked to reason and did not")
 
 
 async def _had_reasoning(subject: Subject, asked: Exchange) -> bool:

@@ -298,7 +298,7 @@ MODEL_FAULTS: Final = (
     Fault("quoted_call", "An answer that shows a call in a code fence", _if_calls(_quoting)),
     Fault(
         "leaked_thought",
-        "The thought stands in the answer (vllm#39885)",
+        "The reasoning stands in the answer (vllm#39885)",
         _if_text(lambda r: _leaking(r, f"{CHANNEL_OPEN}thought\n{_REASONING}{CHANNEL_CLOSE}")),
     ),
     Fault(
@@ -329,7 +329,7 @@ MODEL_FAULTS: Final = (
         "... in the answer",
         _if_text(lambda r: replace(r, text=_half(r.text), finish_reason="length", cut=True)),
     ),
-    Fault("cut_in_thought", "... in the thought", _cut_reasoning),
+    Fault("cut_in_thought", "... in the reasoning", _cut_reasoning),
     Fault(
         "cut_but_says_stop",
         "... in the answer, and the server says `stop`",
@@ -366,7 +366,7 @@ MODEL_FAULTS: Final = (
     Fault("blank_reply", "White space", lambda _: Served(text=" \n\n ")),
     Fault(
         "only_thought",
-        "A thought and no answer (Rapid-MLX#569)",
+        "Reasoning and no answer (Rapid-MLX#569)",
         lambda r: Served(reasoning=r.reasoning or _REASONING),
     ),
     Fault(

@@ -307,9 +307,9 @@ LEAKS: Final = (
     ),
     Scenario(
         name="leaked_thought",
-        what="the thought stands in the answer, in channel tokens",
+        what="the reasoning stands in the answer, in channel tokens",
         script=(SUM.call, damaged(SUM.say, "leaked_thought")),
-        ending=answers("a thought is never part of the answer"),
+        ending=answers("reasoning is never part of the answer"),
         calls=2,
     ),
     Scenario(
@@ -368,12 +368,12 @@ CUTS: Final = (
             name=fault,
             what=what,
             script=(SUM.call, damaged(SUM.say, fault)),
-            ending=answers("asked again with more room or without a thought"),
+            ending=answers("asked again with more room or without reasoning"),
             calls=3,
         )
         for fault, what in (
             ("cut_in_text", "max_tokens runs out in the answer"),
-            ("cut_in_thought", "max_tokens runs out in the thought"),
+            ("cut_in_thought", "max_tokens runs out in the reasoning"),
             ("cut_but_says_stop", "the answer is cut and the server says `stop`"),
             ("whole_but_says_length", "a whole answer, and the server says `length`"),
             ("says_tool_calls_without_calls", "plain text, and the server says `tool_calls`"),

@@ -320,7 +320,7 @@ def _request(body: JsonObject) -> Iterator[str]:
     if body.get("tools") and body.get("response_format"):
         yield "tools beside response_format: the model could not call a tool"
     if sum(m["role"] == "user" for m in body["messages"]) != 1:
-        yield "a user message in the middle of the loop: it voids the prefix cache and thoughts"
+        yield "a user message in the middle of the loop: it voids the prefix cache and reasoning"
     waiting: list[str] = []
     for message in body["messages"]:
         if message["role"] == "tool":

@@ -28,9 +28,9 @@ const keys = {
     for (const step of steps) step.open = open;
   },
   t: () => {
-    const thoughts = [...document.querySelectorAll("details.thoughts")];
-    const open = thoughts.some((thought) => !thought.open);
-    for (const thought of thoughts) thought.open = open;
+    const reasoning = [...document.querySelectorAll("details.closed")];
+    const open = reasoning.some((each) => !each.open);
+    for (const each of reasoning) each.open = open;
   },
 };
 

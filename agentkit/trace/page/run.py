@@ -90,7 +90,7 @@ def _body(
         "k": "step before",
         "e": "next failure",
         "o": "open or close all",
-        "t": "thoughts",
+        "t": "reasoning",
     }
     yield el("footer", el("p", *(join([el("kbd", k), f" {what}  "]) for k, what in keys.items())))
 
@@ -122,7 +122,7 @@ def _facts(parts: Sequence[Part], placed: Sequence[Placed], failures: int) -> Ht
         ("tool calls", f"{calls:,}", pluralize(failures, "failure") if failures else ""),
         ("seconds", f"{seconds:.1f}", ""),
         ("tokens in", f"{usage.input_tokens:,}", f"{cached:.0%} cached"),
-        ("tokens out", f"{usage.output_tokens:,}", f"{usage.reasoning_tokens:,} of thought"),
+        ("tokens out", f"{usage.output_tokens:,}", f"{usage.reasoning_tokens:,} of reasoning"),
     )
 
 
@@ -467,7 +467,7 @@ def _message(message: Message) -> Html:
     parts: list[Html] = [el("h3", whose)]
     if isinstance(message, AssistantMessage):
         if message.reasoning:
-            parts.append(el("pre", message.reasoning, cls="thought"))
+            parts.append(el("pre", message.reasoning, cls="reasoning"))
         parts += [
             el("pre", f"{call.name}({json_of(call.arguments)})") for call in message.tool_calls
         ]
@@ -500,7 +500,7 @@ def _interrupted(cut: ReplyInterrupted) -> Html:
     return el(
         "div",
         el("p", el("span", f"interrupted after {cut.seconds:.2f} s: {cut.why}", cls="tag bad")),
-        el("pre", cut.reasoning, cls="thought") if cut.reasoning else None,
+        el("pre", cut.reasoning, cls="reasoning") if cut.reasoning else None,
         el("pre", cut.text) if cut.text else None,
         *calls,
         el("p", "Its calls were never run.", cls="soft") if calls else None,
@@ -517,9 +517,9 @@ def _reply(asked: Asked) -> Iterator[Html]:
     if message.reasoning:
         yield el(
             "details",
-            el("summary", f"Thought, {len(message.reasoning):,} characters", cls="soft"),
-            el("pre", message.reasoning, cls="thought"),
-            cls="thoughts",
+            el("summary", f"Reasoning, {len(message.reasoning):,} characters", cls="soft"),
+            el("pre", message.reasoning, cls="reasoning"),
+            cls="closed",
         )
     if message.content:
         yield el("div", el("pre", message.content), cls="answer")

@@ -39,7 +39,7 @@ from agentkit_evals.acceptance.bench import SHORT, AbsentError, Bench, Scenario,
 from agentkit_evals.acceptance.models import OneToken
 
 _LENGTH: Final = 160  # tokens of a reply
-_LENGTH_OF_THOUGHT: Final = 640  # tokens of one that begins with a thought
+_LENGTH_WITH_REASONING: Final = 640  # tokens of a reply that begins with reasoning
 
 _ENDED: Final = ("answer", "truncated", "loop", "empty")
 """How a run without tools may end: a model of two million parameters repeats itself."""
@@ -103,7 +103,7 @@ async def shown(bench: Bench) -> None:
 
 async def reasoning(bench: Bench) -> None:
     """Reasoning stays apart from the answer."""
-    settings = ModelSettings(max_tokens=_LENGTH_OF_THOUGHT, temperature=0.0, thinking=True)
+    settings = ModelSettings(max_tokens=_LENGTH_WITH_REASONING, temperature=0.0, thinking=True)
     agent = bench.agent(tools=[find_definition], settings=settings)
     result = await agent.run("Where is Agent defined?")
     said = "".join(message.content or "" for message in _replies(result.messages))
@@ -373,7 +373,7 @@ def _held(bench: Bench, result: RunResult[Any]) -> None:
 
 def _forced(name: str | None = None, *, thinking: bool | None = None) -> ModelSettings:
     choice = ToolChoice("required", name=name, max_calls=1)
-    length = _LENGTH_OF_THOUGHT if thinking else _LENGTH
+    length = _LENGTH_WITH_REASONING if thinking else _LENGTH
     return ModelSettings(max_tokens=length, temperature=0.0, tool_choice=choice, thinking=thinking)
 
 

@@ -295,7 +295,7 @@ PLANTED = (
     Planted(
         "thoughts cut from history",
         frozenset({"arrival"}),
-        "thoughts between calls",
+        "reasoning between calls",
         request=_without_thoughts,
     ),
     Planted(

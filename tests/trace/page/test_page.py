@@ -269,9 +269,9 @@ def test_columns_of_tokens_have_a_height_whatever_a_server_counts(tmp_path: Path
 
 def test_thoughts_are_folded_and_bars_stand_for_calls(tmp_path: Path) -> None:
     page = Read(page_with(tmp_path, "words"))
-    thoughts = page.having("thoughts")
-    assert len(thoughts) == 2
-    assert not any("open" in attributes for attributes in thoughts)
+    reasoning = page.having("closed")
+    assert len(reasoning) == 2
+    assert not any("open" in attributes for attributes in reasoning)
     bars = [a.get("class") for tag, a in page.tags if tag == "rect"]
     assert (bars.count("model"), bars.count("tool"), bars.count("failed")) == (3, 1, 1)
 
