@@ -457,13 +457,13 @@ def _changed(response: ModelResponse, settings: ModelSettings, choice: ToolChoic
         return replace(settings, thinking=False)
     if choice.mode == "none" and message.tool_calls:
         return settings
-    only_thought = not message.content and not message.tool_calls and bool(message.reasoning)
+    only_reasoning = not message.content and not message.tool_calls and bool(message.reasoning)
     if message.tool_calls and response.finish_reason in ("length", "repetition"):
         # Under a grammar no string can end but by its quote, so a model that wanted to stop there
         # had to go on. Without one it can, and with another seed it need not come there again.
         seed = None if settings.seed is None else settings.seed + 1
         settings = replace(settings, grammar=False, seed=seed)
-    if response.finish_reason == "length" and (not only_thought or settings.thinking is False):
+    if response.finish_reason == "length" and (not only_reasoning or settings.thinking is False):
         given = settings.max_tokens or response.usage.output_tokens
         return replace(settings, max_tokens=2 * max(given, 256))
     if response.finish_reason == "repetition":
@@ -474,7 +474,7 @@ def _changed(response: ModelResponse, settings: ModelSettings, choice: ToolChoic
         return replace(settings, temperature=1.0, seed=None)
     if not is_blank(message.content or ""):
         return replace(settings, temperature=settings.temperature or 1.0, seed=None)
-    return replace(settings, thinking=not only_thought and not settings.thinking)
+    return replace(settings, thinking=not only_reasoning and not settings.thinking)
 
 
 def reminded(messages: Sequence[Message]) -> tuple[Message, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import count
 
-from agentkit.messages import ToolCall, ToolResult, text_of
+from agentkit.messages import TextPart, ToolCall, ToolResult, text_of
 from agentkit.policy import ProgressGuard
 
 STEPS = count(1)
@@ -91,6 +91,29 @@ def test_a_success_or_another_kind_of_error_begins_the_count_anew() -> None:
         result = watch(guard, "save", f"Error: {number}", error=number % 3 < 2)
         assert "in a row" not in result
     assert guard.stop is None
+
+
+def test_failures_of_different_tools_are_no_row() -> None:
+    guard = ProgressGuard()
+    for number in range(20):
+        result = watch(guard, f"tool {number % 2}", f"Error: {number}", error=True)
+        assert "in a row" not in result
+    assert guard.stop is None
+
+
+def test_unknown_tools_are_one_row_whatever_their_names() -> None:
+    guard = ProgressGuard()
+    for number in range(8):
+        error = ToolResult("c", f"Error: {number}", is_error=True, kind="unknown_tool", attempts=0)
+        guard.watch(ToolCall("c", f"tool_{number}"), error, None, number)
+    assert guard.stop == "a tool that is not offered failed 8 times in a row (unknown_tool)"
+
+
+def test_a_result_of_several_parts_gets_no_warning_and_comes_back_as_it_was() -> None:
+    guard = ProgressGuard()
+    parts = ToolResult("c", (TextPart("the same"),))
+    for step in range(3):
+        assert guard.watch(ToolCall("c", "look"), parts, "once", step) is parts
 
 
 def test_the_result_of_a_pure_call_is_known_until_something_else_changed_the_world() -> None:

@@ -18,9 +18,10 @@ from agentkit.messages import (
     ToolChoice,
     Usage,
     UserMessage,
+    text_of,
 )
 from agentkit.policy import bounded_thoughts, second_try, unusable
-from agentkit.policy.guard import noted
+from agentkit.policy.guard import noted, reminded
 from agentkit.testing import ScriptedModel, say
 
 CALL = (ToolCall("1", "f"),)
@@ -36,48 +37,79 @@ def response(
     return ModelResponse(AssistantMessage(content, calls, reasoning), finish, Usage(5, 1000))
 
 
+REQUIRED = ToolChoice("required")
+CUT = "the reply was cut by its bound of tokens in"
+
+
 @pytest.mark.parametrize(
     ("reply", "reason", "words"),
     [
-        (response("length", None, CALL), "truncated", "was cut by its bound of tokens in a call"),
-        (response("length", "half an ans"), "truncated", "bound of tokens in the answer"),
-        (response("length", "", (), "hm hm"), "truncated", "bound of tokens in the reasoning"),
-        (response("length", "half", CALL, "hm hm"), "truncated", "bound of tokens in a call"),
-        (response("repetition", "la la la"), "loop", "repeated itself without end"),
+        (response("length", None, CALL), "truncated", f"{CUT} a call"),
+        (response("length", "half an ans"), "truncated", f"{CUT} the answer"),
+        (response("length", "", (), "hm hm"), "truncated", f"{CUT} the reasoning"),
+        (response("length", "half", CALL, "hm hm"), "truncated", f"{CUT} a call"),
+        (response("repetition", "la la la"), "loop", "the reply repeated itself without end"),
         (response("stop", " \n"), "empty", "the reply held nothing"),
         (response("stop", "\u200b", (), "hm"), "empty", "the reply held nothing"),
-        (response("stop", "", (), "only a thought"), "empty", "the reply held only reasoning"),
-        (response("content_filter", "yes"), "content_filter", "the server withheld a part"),
-        (response("malformed_call", "yes"), "malformed_call", "began a call where none can be"),
-        (response("tool_calls", None, (ToolCall("call_0", ""),)), "malformed_call", "without a n"),
+        (response("stop", "", (), "hm hm"), "empty", "the reply held only reasoning"),
+        (
+            response("content_filter", "yes"),
+            "content_filter",
+            "the server withheld a part of the reply",
+        ),
+        (
+            response("malformed_call", "yes"),
+            "malformed_call",
+            "the reply began a call where none can be",
+        ),
+        (
+            response("tool_calls", None, (ToolCall("call_0", ""),)),
+            "malformed_call",
+            "the reply held a call without a name",
+        ),
     ],
 )
 def test_a_reply_that_is_no_step_forward_is_named(
     reply: ModelResponse, reason: str, words: str
 ) -> None:
-    problem = unusable(reply)
-    assert problem is not None
-    assert problem[0] == reason
-    assert words in problem[1]
+    assert unusable(reply) == (reason, words)
 
 
 @pytest.mark.parametrize(
-    ("choice", "wanted"),
+    ("choice", "reason", "words"),
     [
-        (ToolChoice("required", "g"), "a call of g was required, and the reply calls f"),
+        (
+            ToolChoice("required", "g"),
+            "no_call",
+            "a call of g was required, and the reply calls f",
+        ),
         (
             ToolChoice("required", among=("g", "h")),
-            "a call of g or h was required, and the reply c",
+            "no_call",
+            "a call of g or h was required, and the reply calls f",
         ),
-        (ToolChoice("none"), "the reply holds a call, and none was allowed"),
+        (ToolChoice("none"), "malformed_call", "the reply holds a call, and none was allowed"),
     ],
 )
 def test_a_call_that_was_not_asked_for_is_told_with_the_one_that_was(
-    choice: ToolChoice, wanted: str
+    choice: ToolChoice, reason: str, words: str
 ) -> None:
-    problem = unusable(response("tool_calls", None, CALL), choice=choice)
-    assert problem is not None
-    assert wanted in problem[1]
+    assert unusable(response("tool_calls", None, CALL), choice=choice) == (reason, words)
+
+
+def test_a_text_where_a_call_was_required_is_told() -> None:
+    told = unusable(response("stop", "yes"), choice=REQUIRED)
+    assert told == ("no_call", "a call was required, and the reply is text")
+
+
+def test_a_call_in_a_wrong_form_is_asked_for_again_with_a_note_of_what_is_wrong() -> None:
+    *before, last = reminded([UserMessage("Hi."), UserMessage("Go on.")])
+    assert before == [UserMessage("Hi.")]
+    said = text_of(last.content)
+    assert said.startswith(
+        "Go on.\n\n(Your last reply was a tool call in a wrong form, so nothing "
+    )
+    assert said.endswith(")")
 
 
 def test_a_note_stands_at_the_end_of_what_was_said_last_and_behind_a_reply_nowhere() -> None:
@@ -95,9 +127,6 @@ def test_a_note_stands_at_the_end_of_what_was_said_last_and_behind_a_reply_nowhe
 def test_an_answer_and_a_call_are_steps_forward() -> None:
     assert unusable(response("stop", "yes")) is None
     assert unusable(response("tool_calls", None, CALL)) is None
-
-
-REQUIRED = ToolChoice("required")
 
 
 def reason_of(reply: ModelResponse, choice: ToolChoice) -> str | None:
