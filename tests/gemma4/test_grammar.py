@@ -460,25 +460,67 @@ def test_beside_a_name_of_any_length_other_members_can_be_written() -> None:
     assert accepts(open_, {"other": 1})
 
 
-def test_auto_leaves_text_free_and_constrains_a_call_once_begun() -> None:
-    found = form(compile_grammar(TWO, ToolChoice()))
-    assert (found["type"], found["triggers"]) == ("triggered_tags", ["<|tool_call>"])
-    assert (found["at_least_one"], found["stop_after_first"]) == (False, False)
-    [tag] = found["tags"]
-    assert (tag["begin"], tag["end"]) == (CALL, CLOSE)
+FREE_TEXT = {"type": "any_text", "excludes": ["<|tool_call>"]}
+EBNF = compile_grammar(TWO, ToolChoice()).ebnf
+TAG = {
+    "type": "tag",
+    "begin": CALL,
+    "content": {"type": "grammar", "grammar": EBNF},
+    "end": CLOSE,
+}
 
 
-def test_required_allows_nothing_but_calls() -> None:
-    assert form(compile_grammar(TWO, ToolChoice("required")))["type"] == "plus"
+def _triggered(*, at_least_one: bool, stop_after_first: bool) -> dict[str, Any]:
+    """Free text until a call begins, which is then a valid one."""
+    return {
+        "type": "triggered_tags",
+        "triggers": ["<|tool_call>"],
+        "tags": [TAG],
+        "at_least_one": at_least_one,
+        "stop_after_first": stop_after_first,
+    }
 
 
-def test_one_call_and_up_to_n_calls_are_told_apart() -> None:
-    one = form(compile_grammar(TWO, ONE))
-    assert (one["at_least_one"], one["stop_after_first"]) == (True, True)
-    three = form(compile_grammar(TWO, ToolChoice("required", max_calls=3)))
-    assert (three["type"], three["min"], three["max"]) == ("repeat", 1, 3)
-    perhaps = form(compile_grammar(TWO, ToolChoice(max_calls=2)))
-    assert [e["type"] for e in perhaps["elements"]] == ["any_text", "repeat"]
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        (ToolChoice(), _triggered(at_least_one=False, stop_after_first=False)),
+        (ToolChoice(max_calls=1), _triggered(at_least_one=False, stop_after_first=True)),
+        (ONE, _triggered(at_least_one=True, stop_after_first=True)),
+        (ToolChoice("required"), {"type": "plus", "content": TAG}),
+        (
+            ToolChoice("required", max_calls=3),
+            {"type": "repeat", "min": 1, "max": 3, "content": TAG},
+        ),
+        (
+            ToolChoice(max_calls=2),
+            {
+                "type": "sequence",
+                "elements": [FREE_TEXT, {"type": "repeat", "min": 0, "max": 2, "content": TAG}],
+            },
+        ),
+        (ToolChoice("none"), FREE_TEXT),
+        (ToolChoice("none", max_calls=1), FREE_TEXT),
+    ],
+)
+def test_each_choice_has_its_format_of_a_structural_tag(
+    choice: ToolChoice, expected: dict[str, Any]
+) -> None:
+    assert form(compile_grammar(TWO, choice)) == expected
+
+
+def test_without_tools_only_free_text_is_left() -> None:
+    assert form(compile_grammar([], ToolChoice())) == FREE_TEXT
+    with pytest.raises(ValueError, match=r"asks for a call, but the request's tools are \[\]"):
+        compile_grammar([], ToolChoice("required"))
+
+
+def test_several_tags_of_another_style_are_alternatives() -> None:
+    tags = [{"type": "tag", "begin": name} for name in ("f", "g")]
+    forced = form(compile_grammar(TWO, ToolChoice("required"), tags=lambda _: tags))
+    assert forced == {"type": "plus", "content": {"type": "or", "elements": tags}}
+    free = form(compile_grammar(TWO, ToolChoice(), tags=lambda _: tags))
+    assert free["tags"] == tags
 
 
 def test_a_named_tool_is_the_only_one_in_the_grammar() -> None:
@@ -510,13 +552,6 @@ def test_a_call_among_some_tools_is_of_none_but_these() -> None:
     assert [one.name for one in found.tools] == ["g"]
     with pytest.raises(ValueError, match=r"asks for h or i, but the request's tools are"):
         compile_grammar(TWO, ToolChoice("required", among=("h", "i")))
-
-
-def test_none_forbids_the_start_of_a_call() -> None:
-    assert form(compile_grammar(TWO, ToolChoice("none"))) == {
-        "type": "any_text",
-        "excludes": ["<|tool_call>"],
-    }
 
 
 def test_a_choice_that_no_tool_answers_is_refused() -> None:
