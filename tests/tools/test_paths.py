@@ -308,6 +308,46 @@ def test_whatever_becomes_of_a_path_no_descriptor_stays_open(root: Root, path: s
     assert descriptors() == before
 
 
+def test_what_is_special_leaves_no_descriptor_open_and_is_named_where_either_kind_will_do(
+    root: Root,
+) -> None:
+    os.mkfifo(root.path / "odd")
+    before = descriptors()
+    for attempt in (root.open, root.open_any, partial(write, root)):
+        with pytest.raises(ToolError, match=r'^"odd" is a named pipe'):
+            attempt("odd")
+    assert descriptors() == before
+
+
+def test_a_root_that_is_given_up_closes_its_descriptor(base: Path) -> None:
+    before = descriptors()
+    root = Root(base / "shop")
+    assert Root.of(root) is root
+    assert descriptors() - before == {str(root.descriptor)}
+    assert not os.get_inheritable(root.descriptor)
+    del root
+    assert descriptors() == before
+    assert Root.of(base / "shop").path == (base / "shop").resolve()
+
+
+def test_the_beginning_of_a_file_is_read_and_no_more(root: Root) -> None:
+    assert root.read("src/shop.py", 5) == b"class"
+    assert root.read("src/shop.py", 500) == b"class Shop: ...\n"
+    with pytest.raises(FileNotFoundError, match=r"^src/gone\.py$"):
+        root.read("src/gone.py", 5)
+
+
+def test_what_the_system_refuses_is_told_in_its_words(root: Root) -> None:
+    name = "x" * 300
+    for attempt in (root.open, root.open_any, partial(write, root)):
+        with pytest.raises(ToolError, match=r'…": File name too long\.$'):
+            attempt(name)
+    before = descriptors()
+    with pytest.raises(ToolError, match=r"File name too long\.$"):
+        write(root, f"new/{name}/file")
+    assert descriptors() == before
+
+
 def test_a_file_is_not_listed_and_a_folder_not_read_and_both_are_said(root: Root) -> None:
     told = '"src/shop.py" is a file, not a folder: read it instead.'
     with pytest.raises(ToolError, match=re.escape(told)):
