@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from traceback import extract_tb, walk_tb
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar, cast
 
 from agentkit import Limits, Tool, Toolset
 from agentkit.errors import check_kinds, wrong_value
@@ -163,12 +163,15 @@ class TaskSuite:
 
     Raises:
         EvalError: Two tasks have the same id.
+        TypeError: What is given is no task.
     """
 
     def __init__(self, name: str, tasks: Sequence[Task[Any]]) -> None:
         self._name = name
         self._tasks: dict[str, Task[Any]] = {}
         for task in tasks:
+            if not isinstance(cast("object", task), Task):
+                raise wrong_value(f"a task of {name}", task, "give a Task")
             if task.id in self._tasks:
                 raise EvalError(f"two tasks of {name} have the same id {task.id!r}: rename one")
             self._tasks[task.id] = task

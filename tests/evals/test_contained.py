@@ -13,7 +13,7 @@ from typing import Any
 
 import anyio
 import pytest
-from agentkit_evals.core import Case, Grade, Transcript, Trial, TrialLimits, TrialResult
+from agentkit_evals.core import Case, EvalError, Grade, Transcript, Trial, TrialLimits, TrialResult
 from agentkit_evals.manifest import planned, trials_of
 from agentkit_evals.subject import Subject
 from agentkit_evals.tasks import Task, TaskSuite
@@ -285,6 +285,16 @@ def test_a_task_that_could_not_be_played_or_graded_is_refused_when_it_is_made(
     with pytest.raises((TypeError, ValueError)) as refused:
         replace(TASK, **part)
     assert said in str(refused.value)
+
+
+def test_what_is_no_task_of_a_suite_is_named_when_the_suite_is_made() -> None:
+    wrong: Any = "Go."
+    with pytest.raises(TypeError, match=r"^a task of errands is 'Go\.'; give a Task$"):
+        TaskSuite("errands", [TASK, wrong])
+    with pytest.raises(
+        EvalError, match=r"^two tasks of errands have the same id 'one': rename one$"
+    ):
+        TaskSuite("errands", [TASK, TASK])
 
 
 def asserts(_world: object) -> None:
