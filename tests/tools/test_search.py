@@ -133,6 +133,12 @@ def test_a_search_that_was_stopped_says_so_and_is_no_short_list(
         run(Search(root), "search_text", "Shop")
 
 
+def test_a_search_in_python_ends_in_time_as_well(root: Path) -> None:
+    told = r"^the search was stopped: one may take 1e-06 seconds\. Search in a smaller folder\.$"
+    with pytest.raises(ToolError, match=told):
+        run(Search(root, ripgrep=False, seconds=1e-6), "search_text", "Shop")
+
+
 @pytest.mark.parametrize(
     ("name", "found"),
     [

@@ -15,6 +15,7 @@ import posixpath
 import re
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from heapq import merge
@@ -37,7 +38,6 @@ _LARGEST = 10_000_000  # bytes of a file that is searched, as of one that is rea
 _MOST_FOUND = 1_000
 _SHOWN_RESULTS = 40
 _SHOWN_COLUMNS = 160
-_SECONDS = 20.0
 _LONGEST = 4_000  # characters of what is searched for
 
 
@@ -60,22 +60,26 @@ class Search(Toolset):
         root: The directory; nothing outside it can be reached.
         ripgrep: Search with the program `rg`, where there is one that no command can have put
             there (`helpers`); False searches in Python.
+        seconds: The most that one search may take.
 
     Raises:
         NotADirectoryError: There is no such directory.
     """
 
-    def __init__(self, root: str | Path | Root, *, ripgrep: bool = True) -> None:
+    def __init__(
+        self, root: str | Path | Root, *, ripgrep: bool = True, seconds: float = 20.0
+    ) -> None:
         opened = Root.of(root)
-        search = _Search(opened, found(RIPGREP, opened.path) if ripgrep else None)
-        reads = tool(effect="pure", labels=_LABELS, timeout=2 * _SECONDS)
+        search = _Search(opened, found(RIPGREP, opened.path) if ripgrep else None, seconds)
+        reads = tool(effect="pure", labels=_LABELS, timeout=2 * seconds)
         super().__init__([reads(search.search_text), reads(search.find_files)])
 
 
 class _Search:
-    def __init__(self, root: Root, ripgrep: str | None) -> None:
+    def __init__(self, root: Root, ripgrep: str | None, seconds: float) -> None:
         self._root = root
         self._ripgrep = ripgrep
+        self._seconds = seconds
 
     def search_text(self, text: str, folder: str = ".", regex: bool = False) -> str:
         """Search the project's files for a piece of text.
@@ -181,7 +185,10 @@ class _Search:
         return merge(plain, self._by_hand(finder, sorted(odd)), key=_order)
 
     def _by_hand(self, finder: _Finder, paths: Iterable[str]) -> Iterator[_Place]:
+        end = time.monotonic() + self._seconds
         for path in paths:
+            if time.monotonic() > end:
+                raise self._stopped()
             for number, line in enumerate(lines_of(self._text(path) or ""), 1):
                 if (found := finder(line)) >= 0:
                     yield _Place(path, number, len(line[:found].encode(errors="replace")))
@@ -221,23 +228,26 @@ class _Search:
         ) as process:
             assert process.stdout is not None, "it was started with pipes"
             assert process.stderr is not None, "it was started with pipes"
-            clock = threading.Timer(_SECONDS, process.kill)
+            clock = threading.Timer(self._seconds, process.kill)
             clock.start()
             try:
                 yield from process.stdout
                 errors = process.stderr.read(_LARGEST).decode("utf-8", "replace")
                 code = process.wait()
                 if code < 0:  # a signal ended it: the clock's, or one of the system short of memory
-                    raise ToolError(
-                        f"the search was stopped: one may take {_SECONDS:g} seconds. Search in a "
-                        "smaller folder."
-                    )
+                    raise self._stopped()
                 if code == _NOT_UNDERSTOOD and "regex" in errors:
                     why = errors.strip().splitlines()[-1][:_SHOWN_COLUMNS]
                     raise ToolError(f"the regular expression is wrong: {why}.")
             finally:
                 clock.cancel()
                 process.kill()
+
+    def _stopped(self) -> ToolError:
+        return ToolError(
+            f"the search was stopped: one may take {pluralize(self._seconds, 'second')}. "
+            "Search in a smaller folder."
+        )
 
 
 _NOT_UNDERSTOOD = 2
