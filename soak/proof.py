@@ -130,11 +130,22 @@ def with_sources(root: Path = ROOT) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": paths}
 
 
+_CHANGED: Final = "-changed"
+
+
 def commit_here() -> str:
-    """The commit that is checked out; empty outside of a checkout."""
-    asked = ["git", "rev-parse", "--short=12", "HEAD"]
-    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip()
+    """The commit that is checked out, with `-changed` behind it where files other than the pages in
+    `docs/` differ from it; empty outside of a checkout.
+    """
+
+    def git(*asked: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["git", *asked], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+
+    commit = git("rev-parse", "--short=12", "HEAD").stdout.strip()
+    changed = git("diff", "--quiet", "HEAD", "--", ":(exclude)docs").returncode == 1
+    return f"{commit}{_CHANGED}" if changed else commit
 
 
 def _begin(part: str, batches: int, *, fresh: bool) -> _Record:
@@ -143,8 +154,8 @@ def _begin(part: str, batches: int, *, fresh: bool) -> _Record:
     if fresh or not record.path.is_file():
         return record
     old = json.loads(record.path.read_text())
-    if (old["result"], old["commit"]) != ("running", commit):
-        return record
+    if (old["result"], old["commit"]) != ("running", commit) or commit.endswith(_CHANGED):
+        return record  # of a changed tree nobody knows whether it is still the same
     if max(old["done"], default=0) < batches:  # a smaller share may take over what is done
         record.done, record.counts = list(old["done"]), Counter(old["counts"])
         record.seconds = old["seconds"]
