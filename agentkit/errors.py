@@ -17,9 +17,9 @@ AgentKitError
 ToolError                     raised BY tools; never leaves the executor
 ```
 
-What a model does wrong (an unknown tool, bad JSON, a schema violation, a cut reply) is data,
-a `ToolResult` with a kind, and reaching a limit is a `RunResult` with a stop reason.
-Neither is ever an exception.
+What a model does wrong is data and never an exception: a call that cannot run (an unknown tool, bad
+JSON, a schema violation) has a `ToolResult` with a kind; a reply that cannot be used, also at the
+second try, and a limit that is reached end the run, as a `RunResult` with a stop reason.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class ModelTimeoutError(ModelError):
 
 
 class ModelStatusError(ModelError):
-    """The server answered with an HTTP status that is not 200.
+    """The server refused, with an HTTP status or with one that it names in the middle of a stream.
 
     Attributes:
         status_code: The HTTP status.

@@ -13,7 +13,7 @@ import pytest
 
 from agentkit import Agent, tool
 from agentkit.errors import ModelStatusError
-from agentkit.events import ModelEvent
+from agentkit.events import ModelEvent, StepRestarted, StepStarted, TextDelta
 from agentkit.journal import SQLiteJournal
 from agentkit.media import media_kind, sound_messages, sound_parts
 from agentkit.messages import (
@@ -189,6 +189,28 @@ class TextOnly(ScriptedModel):
 def picture() -> ImagePart:
     """Looks."""
     return image(PNG)
+
+
+class TextOnlyInMidReply(TextOnly):
+    """One that finds the image after it has begun to answer."""
+
+    async def generate(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        """Says a little, and then refuses."""
+        yield TextDelta("I see ")
+        async for event in super().generate(request):
+            yield event
+
+
+@pytest.mark.anyio
+async def test_what_was_shown_before_an_image_was_refused_is_taken_back() -> None:
+    model = TextOnlyInMidReply([call("picture"), say("nothing.")])
+    shown: list[str] = []
+    async for event in Agent(model, tools=[picture], observers=()).stream("?"):
+        if isinstance(event, TextDelta):
+            shown.append(event.text)
+        elif isinstance(event, StepStarted | StepRestarted):
+            shown.clear()
+    assert "".join(shown) == "I see nothing."
 
 
 @pytest.mark.anyio

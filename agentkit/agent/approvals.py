@@ -2,8 +2,8 @@
 
 In: a checked call and its place in the step. Out: the call, a result that says why it may not run,
 or the question that waits for a person. A decision is found by the id of its question, which names
-one call of one step of one run, and it is used up when the call starts. Decisions are given to
-`Agent.resume` (`GivenDecisions`) or kept in the run's journal (`RecordedDecisions`).
+one call of one step of one run, and it is used up when the call starts or is refused. Decisions are
+given to `Agent.resume` (`GivenDecisions`) or kept in the run's journal (`RecordedDecisions`).
 """
 
 from __future__ import annotations
@@ -240,7 +240,7 @@ class Decisions(Protocol):
 
     @property
     def pending(self) -> bool:
-        """Whether there is a decision whose question has not been asked in this process."""
+        """Whether a decision may be there that was made before its question was asked here."""
         ...
 
     def question(self, approval: Approval) -> Approval:

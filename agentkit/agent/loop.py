@@ -6,9 +6,9 @@
  started ─ limit? ─ ask ── calls ── prepare ── decide ── run ── results, in call order
               │      │                           │        │
               │      ├─ text ──► answer          │        └─ in circles ──► loop
-              │      │   (typed: the answer      └─ nobody to ask ──► paused
-              │      │    is a call as well)
-              │      └─ unusable, also at the second try ──► truncated, empty, loop,
+              │      │   (typed: a call as       └─ nobody to ask ──► paused
+              │      │   well, or invalid_output)
+              │      └─ unusable, also at the second try ──► truncated, empty, loop, no_call,
               │                                              malformed_call, content_filter
               └─ reached ──► steps, tool_calls, tokens, cost;  seconds and a cancellation end it
                              anywhere
@@ -34,7 +34,7 @@ from agentkit.agent.own_tools import AnswerTool
 from agentkit.agent.run import Run, versions
 from agentkit.agent.step import (
     ReplyCall,
-    failed,
+    error_result,
     forced_call,
     next_reply,
     prepare,
@@ -210,9 +210,9 @@ async def _run_prepared(run: Run, calls: Sequence[ReplyCall]) -> RunResult[Any] 
         for each in calls:
             result = each.result
             if each.waiting is not None:
-                result = failed(each.call, "cancelled", NOT_DECIDED)
+                result = error_result(each.call, "cancelled", NOT_DECIDED)
             elif result is None:
-                result = failed(each.call, "cancelled", NOT_DONE)
+                result = error_result(each.call, "cancelled", NOT_DONE)
             content = in_history(result.content)
             run.whole.keep(run.next_number, result.content, content)
             made = ToolMessage(each.call.id, each.call.name, content, result.is_error)

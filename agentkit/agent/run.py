@@ -1,8 +1,8 @@
 """One run: how it begins, what it works with, its state, its journal and its event loop.
 
-Only the loop changes a run. Observers receive its events by `Run.emit` and cannot end it. A journal
-changes none of that: it wraps the model and the executor that a run works with (`journaled`), and
-takes each event before an observer does (`emitter`).
+`loop` and `step` change a run. Observers receive its events by `Run.emit` and cannot end it. A
+journal changes none of that: it wraps the model and the executor that a run works with
+(`journaled`), and takes each event before an observer does (`emitter`).
 """
 
 from __future__ import annotations
@@ -328,7 +328,7 @@ class Streamed:
 
 @dataclass(slots=True)
 class Run:
-    """One run's state. Only the loop changes it.
+    """One run's state, which `loop` and `step` change.
 
     Attributes:
         id: Its name.
@@ -447,7 +447,7 @@ async def begun(journal: Journal, run_id: str, opening: RunOpened) -> AsyncGener
 async def continued(
     journal: Journal, run_id: str, decisions: Mapping[str, Decision]
 ) -> AsyncGenerator[JournaledRun]:
-    """The record of a run that ended or died before.
+    """The record of a run that paused, ended or died before.
 
     Args:
         journal: The journal that keeps it.

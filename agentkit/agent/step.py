@@ -5,8 +5,8 @@
 call, in the form in which it stands in the history, and `run_calls` gives each its result or the
 question that waits for a person.
 
-The model is asked and tools are run only here. Whatever a tool does, the other calls of the reply
-have their results. The history is only read.
+A run asks its model and runs its tools only from here. Whatever a tool does, the other calls of the
+reply have their results. The history is only read: the loop appends to it.
 """
 
 from __future__ import annotations
@@ -114,11 +114,8 @@ async def next_reply(run: Run) -> tuple[ModelResponse, Problem | None]:
         outcome = became if problem is None else "nothing"
         run.emit(AskedAgain(why, text, given_up.usage, outcome, run.step))
     seconds = round(time.monotonic() - started, 6)
-    run.emit(
-        StepFinished(
-            response.message, response.finish_reason, response.usage, seconds, step=run.step
-        )
-    )
+    finish, usage = response.finish_reason, response.usage
+    run.emit(StepFinished(response.message, finish, usage, seconds, step=run.step))
     return response, problem
 
 
@@ -184,6 +181,8 @@ async def _generate(
         bare = tuple(without_media(messages, str(error)))
         if error.status_code not in _REFUSALS or bare == messages:
             raise
+        if run.streamed:  # refused in the middle of a reply
+            run.emit(StepRestarted(str(error), attempt=2, step=run.step))
         response = await _one_call(run, replace(request, messages=bare), show=show)
         run.no_media = str(error)
         return response
@@ -469,7 +468,8 @@ async def _run_one(run: Run, each: ReplyCall, item: ValidatedCall) -> None:
     except Exception as error:  # noqa: BLE001 - the boundary around user code
         returned = _broken(run, item.call, "its lock=", error)
     else:
-        returned = failed(item.call, "cancelled", "it was cancelled; it may have acted before")
+        why = "it was cancelled; it may have acted before"
+        returned = error_result(item.call, "cancelled", why)
         with anyio.CancelScope() as scope, run.cancellation.at_work(item.call.id, scope):
             returned = await _execute(run, each, item, key)
     spent = None
@@ -524,7 +524,7 @@ async def _accept(run: Run, answer: AnswerTool, each: ReplyCall, item: Validated
         if ends_this_task(error):
             raise
         if isinstance(error, ToolError):
-            return failed(item.call, "error", str(error).removesuffix("."))
+            return error_result(item.call, "error", str(error).removesuffix("."))
         return _broken(run, item.call, "its function", error)
     return ToolResult(item.call.id, "The answer is accepted.")
 
@@ -533,7 +533,7 @@ def _broken(run: Run, call: ToolCall, what: str, error: BaseException) -> ToolRe
     """The result of a call that failed because another function than its tool raised."""
     _log.warning("tool failed", tool=call.name, run_id=run.id, step=run.step, exc_info=error)
     words = f"{type(error).__name__}: {error}".removesuffix(": ")
-    return failed(call, "error", f"{call.name} failed, because {what} raised {words}")
+    return error_result(call, "error", f"{call.name} failed, because {what} raised {words}")
 
 
 def _tool_context(run: Run, each: ReplyCall, call: ToolCall) -> ToolContext[Any]:
@@ -595,6 +595,6 @@ def _twin_result(run: Run, each: ReplyCall, first: ToolResult | None) -> ToolRes
     return result
 
 
-def failed(call: ToolCall, kind: ResultKind, why: str) -> ToolResult:
-    """A result for a call that was not run."""
+def error_result(call: ToolCall, kind: ResultKind, why: str) -> ToolResult:
+    """The result of a call that never came to its tool, or failed outside of it."""
     return ToolResult(call.id, f"Error: {why}.", is_error=True, kind=kind)

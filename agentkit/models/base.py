@@ -1,9 +1,10 @@
 """The one seam between the loop and whatever produces tokens.
 
-`Model` is what the loop knows: a request goes in, the events of one reply come out. A run puts two
-wrappers around any model: `WindowedModel` sends the part of a long conversation that fits, and
-`JournaledModel` gives the replies that a journal has. `Exchanges` reports to the run what a model
-really sent and received, if the model calls `tell_sent`.
+`Model` is what the loop knows: a request goes in, the events of one reply come out. Every run puts
+`WindowedModel` around its model, which sends the part of a long conversation that fits; a run with
+a journal puts `JournaledModel` around that, which gives the replies that the journal has.
+`Exchanges` reports to the run what a model really sent and received, if the model calls
+`tell_sent`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from agentkit.events import (
     ModelFinished,
     ReplyReceived,
     RequestSent,
+    StepRestarted,
 )
 from agentkit.journal import JournaledRun
 from agentkit.messages import JsonObject, ModelRequest, ToolDefinition, common_length
@@ -139,14 +141,18 @@ class WindowedModel(_Wrapper):
                     yield event
             return
         refusal: ContextWindowError | None = None
+        shown = False
         while True:
             fitted = await self._fitted(request, form, refusal)
+            if refusal is not None and shown:  # some servers refuse in the middle of a reply
+                yield StepRestarted(str(refusal), attempt=2)
             yield fitted.within
             if fitted.compacted is not None:
                 yield fitted.compacted
             try:
                 async with aclosing(self._inner.generate(fitted.request)) as events:
                     async for event in events:
+                        shown = True
                         if isinstance(event, ModelFinished):
                             self._window.observe(event.response.usage)
                         yield event

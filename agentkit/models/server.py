@@ -3,7 +3,7 @@
 A `Server` holds the facts: its model, its window, whether that is a Gemma 4, what calls can be held
 to, its tokenizer and template. Each is a `Once`, asked of the server when somebody first wants it.
 Facts that could not be had because the server was away are asked for again; what it refuses, it
-refuses for good.
+refuses for good. What a run can do without is None or empty if the server does not tell it.
 
 What follows from them stands below: `Languages`, how a set of tools and the messages of a run are
 spelled for this server, and `PromptCounter`, how many tokens a prompt takes there. Which chat
@@ -29,7 +29,6 @@ import anyio
 from agentkit.context import Counting, PromptForm, TokenCounts
 from agentkit.errors import (
     AgentKitError,
-    ModelError,
     ModelProtocolError,
     ModelStatusError,
     ModelUnreadableError,
@@ -186,7 +185,7 @@ class Server:
         for path, read in WINDOWS:
             try:
                 window = read(await self._transport.get(path), model)
-            except ModelError:
+            except AgentKitError:
                 continue
             if window is not None:
                 return window
@@ -269,7 +268,7 @@ class Server:
             try:
                 answer = await self._get("/tokenizer_info")
                 special = frozenset(read_special_tokens(answer))
-            except (ModelStatusError, ModelProtocolError) as error:
+            except AgentKitError as error:  # also where a gateway sends on to a page of its own
                 _raise_if_away(error)
                 special = frozenset()
         return frozenset(text for text in special if text and not any(map(str.isspace, text)))
@@ -280,7 +279,7 @@ class Server:
         """The ids that `/tokenize` answers to such a body.
 
         Raises:
-            ModelError: It gives none.
+            AgentKitError: It gives none.
         """
         within, post = self._transport.timeouts.first_event, self._transport.post
         return read_tokens(await _settled(lambda: post("/tokenize", body, within=within)))
@@ -316,7 +315,7 @@ class Server:
         """The server's tokens of the text by which tokenizers differ; None if it gives none."""
         try:
             return await self.tokens(encode_tokenize(model, CHECK))
-        except ModelError as error:
+        except AgentKitError as error:
             _raise_if_away(error)
             return None
 
@@ -338,7 +337,7 @@ class Server:
                 [prompt] = await tokenizer.decode([ids])
             else:
                 prompt = await _settled(lambda: spelled(self._transport, served.name, ids))
-        except ModelError as error:
+        except AgentKitError as error:
             _raise_if_away(error)
             _log.info("prompts cannot be counted by the server", error=str(error))
             return None
@@ -544,7 +543,7 @@ class PromptCounter:
             counts = [end - at - 1 for at, end in pairwise([-1, *ends, len(ids)])]
             if len(counts) != len(texts):  # a tokenizer with another end token
                 counts = [len(await ask(encode_tokenize(model, each))) for each in texts]
-        except ModelError as error:
+        except AgentKitError as error:
             _log.info("tokens not counted", error=str(error))
             return None
         return counts
@@ -559,6 +558,6 @@ class PromptCounter:
             return None
         try:
             return len(await self._server.tokens(body))
-        except ModelError as error:
+        except AgentKitError as error:
             _log.info("tokens not counted", error=str(error))
             return None

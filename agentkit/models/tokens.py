@@ -395,7 +395,7 @@ async def spelled(transport: Transport, model: str, ids: Sequence[int]) -> str:
     """The text of tokens, control tokens spelled out; empty if the answer holds none.
 
     Raises:
-        ModelError: The server does not say.
+        AgentKitError: The server does not say.
     """
     body = encode_detokenize(model, ids)
     within = transport.timeouts.first_event

@@ -1,4 +1,4 @@
-"""HTTP to a model server: one client per event loop, four clocks, typed errors.
+"""HTTP to a model server: one client per event loop, the clocks of a call, typed errors.
 
 In: a method, a path and a body. Out: JSON, or the payloads of a stream as they arrive. It knows
 nothing of messages, and no exception of the HTTP library leaves it.
@@ -188,7 +188,7 @@ class Transport:
         """The JSON object at a path below the server's root.
 
         Raises:
-            ModelError: No such answer came.
+            AgentKitError: No such answer came.
         """
         within = min(self.timeouts.first_event, self.timeouts.total)
         return self._object(path, await self.get_raw(path, within=within))
@@ -197,7 +197,7 @@ class Transport:
         """The bytes at a path below the server's root, within so many seconds.
 
         Raises:
-            ModelError: No answer came, or one with an error status.
+            AgentKitError: No answer came, or one with an error status or a redirect.
         """
         return await self._body("GET", path, None, within)
 
@@ -205,7 +205,7 @@ class Transport:
         """The JSON object that answers a body, within so many seconds.
 
         Raises:
-            ModelError: No such answer came.
+            AgentKitError: No such answer came.
         """
         return self._object(path, await self.post_raw(path, body, within=within))
 
@@ -213,7 +213,7 @@ class Transport:
         """The bytes that answer a body, within so many seconds.
 
         Raises:
-            ModelError: No answer came, or one with an error status.
+            AgentKitError: No answer came, or one with an error status or a redirect.
         """
         return await self._body("POST", path, body, within)
 
@@ -364,7 +364,7 @@ class Transport:
     async def _arrivals(
         self, path: str, body: bytes, headers: Mapping[str, str] | None
     ) -> AsyncGenerator[list[bytes], None]:
-        """The payloads that one read of the network brings, at least one."""
+        """Lists of payloads, none of them empty: what each read of the network completes."""
         response = await self._send("POST", path, body, headers)
         try:
             async with aclosing(_pieces(response)) as pieces:

@@ -2,7 +2,8 @@
 
 In: a `ModelRequest`. Out: its events as they arrive, and one `ModelFinished` when the reply is
 whole. It keeps no conversation. A failed attempt is made again within a wall-time budget, and
-`StepRestarted` takes back what was shown of it. Facts about the server are found out once.
+`StepRestarted` takes back what was shown of it. A request that is refused for a field or for its
+constraint is made again at once without that. Facts about the server are found out once.
 """
 
 from __future__ import annotations
@@ -177,7 +178,7 @@ class VLLMModel:
 
     @property
     def name(self) -> str:
-        """The served name; the server's address until it is known."""
+        """The served name; until it is known, the name that was given, or the server's address."""
         served = self._server.served.known
         return served.name if served else self._model or self._transport.where
 
@@ -193,21 +194,24 @@ class VLLMModel:
         deadline = started + timeouts.total
         holding = _Holding()
         for number in count(1):
+            shown = False
             try:
                 async with aclosing(self._attempt(request, deadline, holding)) as events:
                     async for event in events:
+                        shown = True
                         yield event
                 return
             except AgentKitError as error:
-                if self._server.refuses_fields(error) or holding.gives_way(error):
-                    continue
-                pause = self._pause(error, number, started)
+                failure = str(error)
+                is_answered = self._server.refuses_fields(error) or holding.gives_way(error)
+                pause = 0.0 if is_answered else self._pause(error, number, started)
                 if pause is None:
                     raise
-                failure = str(error)
-            _log.info("model call failed, trying again", attempt=number, error=failure)
-            await anyio.sleep(pause)
-            yield StepRestarted(failure, number + 1)
+            if not is_answered:
+                _log.info("model call failed, trying again", attempt=number, error=failure)
+                await anyio.sleep(pause)
+            if shown or not is_answered:  # some servers refuse in the middle of a reply
+                yield StepRestarted(failure, number + 1)
 
     def _pause(self, error: AgentKitError, attempt: int, started: float) -> float | None:
         """Seconds until the next attempt; None if there is none. A server that has answered before
@@ -329,7 +333,7 @@ class VLLMModel:
             return None  # `generate` tries longer, and says what is wrong
 
     async def count(self, wanted: Count) -> Sequence[int] | None:
-        """Tokens, by the server or by the tokenizer that was given; see `CountsPrompts.count`."""
+        """Tokens, by a tokenizer at hand or by the server; see `CountsPrompts.count`."""
         if isinstance(wanted, CountTexts):
             return await self._counter.texts(self.name, wanted.texts)
         language = await self._languages.of(wanted.request.tools)
@@ -356,10 +360,10 @@ class VLLMModel:
             try:
                 detokenizer = await self._server.detokenizer.get()
                 pieces = await detokenizer.pieces(reply.token_ids)
-            except ModelError as error:
+            except AgentKitError as error:
                 # The reply is whole without this. It is asked again unless it has no such path.
-                missing = isinstance(error, ModelStatusError) and error.status_code in _NO_PATH
-                self._spells_tokens = not missing
+                status = error.status_code if isinstance(error, ModelStatusError) else None
+                self._spells_tokens = isinstance(error, ModelError) and status not in _NO_PATH
                 _log.info("the reply's tokens cannot be read", error=str(error))
         return replace(evidence, pieces=pieces)
 

@@ -7,11 +7,12 @@
 | date, `UUID`, `Path`, `Decimal`, enum member | as a string in JSON, without the quotes |
 | model, dataclass, dict, list, tuple, set | JSON on one line; sets sorted |
 | `bytes` | the text if it is UTF-8, else base64 with the size |
-| `ImagePart`, `AudioPart`, lists that hold some | parts |
+| `TextPart`, `ImagePart`, `AudioPart`, `VideoPart`, lists that hold some | parts |
 | `ToolOutput` | its `for_model` |
 
-However much a tool returns, at most `MAX_RESULT` characters of it are read, and a note says what is
-left out. That much goes into the run's record; history and prompt hold at most `MAX_IN_HISTORY`.
+However much a tool returns, at most `MAX_RESULT` characters of its texts are read, and a note says
+what is left out. That much goes into the run's record; history and prompt hold at most
+`MAX_IN_HISTORY`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import dataclasses
 import inspect
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from enum import Enum
 from pathlib import Path
@@ -97,10 +98,7 @@ def in_history(content: Content) -> Content:
     """
     if isinstance(content, str):
         return _capped(content, MAX_IN_HISTORY)
-    return tuple(
-        TextPart(_capped(part.text, MAX_IN_HISTORY)) if isinstance(part, TextPart) else part
-        for part in sound_parts(content)
-    )
+    return tuple(_capped_parts(sound_parts(content), MAX_IN_HISTORY))
 
 
 def is_small(value: object) -> bool:
@@ -129,10 +127,10 @@ def result_content(value: object, *, cap: int | None = None) -> Content:
     """What the model reads of a tool's return value: text, or parts if it holds any."""
     if isinstance(value, ToolOutput):
         return result_content(value.for_model, cap=cap)
-    if isinstance(value, _PARTS):
-        return (_part(value, cap),)
-    if isinstance(value, list | tuple) and any(isinstance(item, _PARTS) for item in value):
-        return tuple(_part(item, cap) for item in value)
+    values = value if isinstance(value, list | tuple) else [value]
+    if any(isinstance(item, _PARTS) for item in values):
+        parts = _capped_parts([_part(item) for item in values], cap)
+        return tuple(TextPart(_clean(p.text)) if isinstance(p, TextPart) else p for p in parts)
     return _clean(_capped(_text(value), cap))
 
 
@@ -169,11 +167,11 @@ def audio_part(source: bytes | Path, audio_format: str = "wav") -> AudioPart:
     return AudioPart(base64.b64encode(source).decode(), audio_format)
 
 
-def _part(value: object, cap: int | None) -> Part:
+def _part(value: object) -> Part:
     if isinstance(value, TextPart):
-        return TextPart(_clean(_capped(value.text, cap)))
+        return value
     if not isinstance(value, _PARTS):
-        return TextPart(_clean(_capped(_text(value), cap)))
+        return TextPart(_text(value))
     size = len(value.data if isinstance(value, AudioPart) else getattr(value, "url", ""))
     if size > _MAX_MEDIA:
         return TextPart(f"[{value.type} of {size:,} characters of base64, left out: too large]")
@@ -182,13 +180,34 @@ def _part(value: object, cap: int | None) -> Part:
 
 def _capped(text: str, cap: int | None) -> str:
     """The beginning and the end of a text that is too long, two thirds from the beginning."""
-    cap = min(MAX_RESULT if cap is None else cap, MAX_RESULT)
-    if len(text) <= cap:
-        return text
-    note = f"\n[… {len(text) - cap} of {len(text)} characters left out …]\n"
-    room = cap - len(note)
-    head = room * 2 // 3
-    return f"{text[:head]}{note}{text[len(text) - (room - head) :]}"
+    [part] = _capped_parts([TextPart(text)], cap)
+    assert isinstance(part, TextPart), "a text stays one"
+    return part.text
+
+
+def _capped_parts(parts: Sequence[Part], cap: int | None) -> Sequence[Part]:
+    """The parts with the beginning and the end of their texts, which together are too long: what is
+    left out is one piece, of one text or of several. All other parts stay.
+    """
+    most = min(MAX_RESULT if cap is None else cap, MAX_RESULT)
+    total = sum(len(part.text) for part in parts if isinstance(part, TextPart))
+    if total <= most:
+        return parts
+    note = f"\n[… {total - most} of {total} characters left out …]\n"
+    head = (most - len(note)) * 2 // 3
+    gap = range(head, total - (most - len(note) - head))
+    kept: list[Part] = []
+    end = 0  # of the text of the parts so far
+    for part in parts:
+        if not isinstance(part, TextPart):
+            kept.append(part)
+            continue
+        start, end = end, end + len(part.text)
+        here = note if start <= gap.start < end else ""
+        before, after = max(gap.start - start, 0), max(gap.stop - start, 0)
+        if text := f"{part.text[:before]}{here}{part.text[after:]}":
+            kept.append(TextPart(text))
+    return kept
 
 
 def _clean(text: str) -> str:

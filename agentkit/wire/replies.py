@@ -112,6 +112,7 @@ class ReplyDecoder:
         refusals: Makes the errors for what the server says in the place of a reply, or inside one.
 
     Attributes:
+        reply: What has come of it.
         endless: Whether a call has a name without end: nothing useful follows.
     """
 

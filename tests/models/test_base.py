@@ -8,7 +8,7 @@ import pytest
 
 from agentkit import Agent, Context, ContextCompacted, ContextWindowError, Event, Model, tool
 from agentkit.context import ContextWindow, Count, PromptForm
-from agentkit.events import ModelEvent, ModelFinished
+from agentkit.events import ModelEvent, ModelFinished, StepRestarted, TextDelta
 from agentkit.messages import (
     AssistantMessage,
     Message,
@@ -74,6 +74,27 @@ async def test_a_server_that_is_stricter_than_thought_is_asked_once_more_with_le
     first, second = inner.requests
     assert len(second.messages) < len(first.messages) or second.messages != first.messages
     assert window.use().compactions == 1
+
+
+class RefusesInMidReply(Counting):
+    """A server that finds out in the middle of its first reply that the window is full."""
+
+    async def generate(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        if not self.requests:
+            yield TextDelta("Half an ")
+        async for event in super().generate(request):
+            yield event
+
+
+@pytest.mark.anyio
+async def test_what_was_shown_before_a_refusal_is_taken_back() -> None:
+    model = WindowedModel(RefusesInMidReply([TOO_LONG, say("ok")]), ContextWindow())
+    events = [event async for event in model.generate(talk(6, 60))]
+    shown = [event for event in events if isinstance(event, TextDelta | StepRestarted)]
+    assert shown[0] == TextDelta("Half an ")
+    assert isinstance(shown[1], StepRestarted)
+    assert "maximum context length" in shown[1].reason
+    assert "".join(event.text for event in shown[2:] if isinstance(event, TextDelta)) == "ok"
 
 
 @pytest.mark.anyio

@@ -11,6 +11,8 @@ import anyio
 import httpx2
 import pytest
 
+from agentkit import Agent, Limits
+from agentkit.context import CountPrompt, CountTexts
 from agentkit.errors import (
     ContextWindowError,
     ModelConnectionError,
@@ -427,6 +429,25 @@ def test_a_cut_stream_is_tried_again_and_what_was_shown_is_taken_back() -> None:
     assert rest[-1].response.message.content == "Whole."
 
 
+def test_a_field_that_is_refused_in_mid_stream_is_left_out_and_what_was_shown_is_taken_back() -> (
+    None
+):
+    refusal = {
+        "error": {"message": "return_token_ids: Extra inputs are not permitted", "code": 400}
+    }
+
+    async def main() -> list[ModelEvent]:
+        half = replies_fresh(lambda: stream_of([chunk({"content": "Half an "}), refusal]))
+        async with Replies(half, answers("Whole.")).client() as client:
+            return await events_of(model_on(client))
+
+    shown, restart, *rest = run_virtual(main)
+    assert shown == TextDelta("Half an ")
+    assert isinstance(restart, StepRestarted)
+    assert "Extra inputs" in restart.reason
+    assert [event.text for event in rest if isinstance(event, TextDelta)] == ["Whole."]
+
+
 @pytest.mark.anyio
 async def test_a_real_connection_that_breaks_in_mid_stream_is_tried_again() -> None:
     with serving(cuts(chunk({"content": "Half"})), says("Whole.")) as server:
@@ -655,6 +676,29 @@ async def test_what_the_served_tokenizer_knows_as_control_tokens_is_escaped_too(
     await response_of(model, ModelRequest([UserMessage("a <special> b <turn|> c")]))
     assert b"<special>" not in sent[0]
     assert b"<turn|>" not in sent[0]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("window", [None, 8192])
+async def test_a_gateway_that_sends_all_other_paths_to_a_page_of_its_own_is_used_all_the_same(
+    window: int | None,
+) -> None:
+    def handle(request: httpx2.Request) -> httpx2.Response:
+        if request.url.path == "/v1/models":
+            return httpx2.Response(200, json={"data": [{"id": MODEL, "max_model_len": window}]})
+        if request.url.path != CHAT:
+            return httpx2.Response(302, headers={"location": "/login"})
+        message = {"role": "assistant", "content": "Hi."}
+        token_ids = [IDS["<|tool_call>"], 107]  # whose text would be asked for
+        choice = {"message": message, "finish_reason": "stop", "token_ids": token_ids}
+        return httpx2.Response(200, json={"choices": [choice]})
+
+    client = httpx2.AsyncClient(transport=httpx2.MockTransport(handle))
+    model = VLLMModel("http://server/v1", http_client=client, stream=False)
+    result = await Agent(model, observers=()).run("Hello.", limits=Limits(steps=1))
+    assert result.stop_reason == "malformed_call"  # of which nobody can say what it is
+    assert await model.count(CountTexts(("Hello.",))) is None
+    assert await model.count(CountPrompt(REQUEST)) is None
 
 
 # --- images, sound, video ----------------------------------------------------------------------

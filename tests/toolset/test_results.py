@@ -160,6 +160,10 @@ def test_a_list_with_an_image_becomes_parts() -> None:
 
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
+URL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKm"
+    "MIQAAAABJRU5ErkJggg=="
+)
 
 
 def test_an_image_says_its_own_format(tmp_path: Path) -> None:
@@ -186,6 +190,22 @@ def test_a_cap_keeps_the_beginning_and_the_end_and_says_so() -> None:
     assert content.endswith("0000999\n")
     assert "7500 of 8000 characters left out" in content
     assert result_content("short", cap=500) == "short"
+
+
+def test_a_cap_holds_for_all_texts_of_a_result_together_and_leaves_images() -> None:
+    image = ImagePart("data:image/png;base64,AA==")
+    pages = [f"page {n:03d} " * 20 for n in range(100)]
+    content = result_content([*pages[:50], image, *pages[50:]], cap=500)
+    assert image in content
+    texts = [part.text for part in content if isinstance(part, TextPart)]
+    shown = "".join(texts)
+    assert 490 <= len(shown) <= 500
+    assert shown.startswith("page 000 page 000 ")
+    assert shown.endswith("page 099 page 099 ")
+    assert shown.count("of 18000 characters left out") == 1
+    assert result_content(["a", image, "b"], cap=100) == (TextPart("a"), image, TextPart("b"))
+    parts = [TextPart(text) for text in pages]
+    assert result_content([*parts, image], cap=18_000) == (*parts, image)
 
 
 def test_a_large_result_is_not_slow() -> None:
@@ -279,6 +299,9 @@ def test_a_conversation_holds_less_than_the_record() -> None:
     content = in_history("x" * 2_000_000)
     assert len(content) == MAX_IN_HISTORY
     assert in_history("short") == "short"
+    parts = in_history((TextPart("x" * 900_000), ImagePart(URL), TextPart("y" * 900_000)))
+    assert [type(part) for part in parts] == [TextPart, ImagePart, TextPart]
+    assert sum(len(part.text) for part in parts if isinstance(part, TextPart)) == MAX_IN_HISTORY
 
 
 def test_an_image_that_no_server_would_take_is_named_instead() -> None:
