@@ -102,6 +102,24 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
 # --- the runner itself -------------------------------------------------------------------------
 
 
+_STATION = re.compile(r"^[ │├└─]*([\w/]+\.py) {2,}([A-Za-z_]\w*)(?:\.(\w+))?", re.MULTILINE)
+"""A line of a drawing: a file of the library, and the function or the class to begin reading at."""
+
+
+def test_the_drawings_of_the_architecture_name_what_is_in_the_files() -> None:
+    page = (REPO / "docs" / "architecture.md").read_text()
+    stations: list[tuple[str, str, str]] = _STATION.findall(page)
+    missing: list[str] = []
+    for file, *names in stations:
+        source = (REPO / "agentkit" / file).read_text()
+        lost = [
+            name for name in names if name and not re.search(rf"\b(def|class) {name}\b", source)
+        ]
+        missing += [f"{file}: {name}" for name in lost]
+    assert len(stations) > 50, "the drawings are written in another form"
+    assert missing == []
+
+
 def test_a_block_that_fails_fails_with_the_pages_line(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("# T\n\n```python\nx = 1\n```\n\ntext\n\n```python\nassert x == 2\n```\n")

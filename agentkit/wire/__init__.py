@@ -1,7 +1,8 @@
-"""The OpenAI chat-completions wire as vLLM speaks it: the only room that spells its field names.
+"""The OpenAI chat-completions wire as vLLM speaks it: the bodies of requests, and answers read.
 
 No I/O, no retries, no decisions about what to run. Field names and their meanings are vLLM 0.32's
-(`vllm/entrypoints/openai/chat_completion/protocol.py`).
+(`vllm/entrypoints/openai/chat_completion/protocol.py`). The fields that hold a reply to calls are
+handed in: `agentkit.models.calls` chooses them.
 """
 
 from agentkit.wire.replies import Reply, ReplyDecoder, read_call

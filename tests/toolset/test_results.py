@@ -196,6 +196,7 @@ def test_a_cap_holds_for_all_texts_of_a_result_together_and_leaves_images() -> N
     image = ImagePart("data:image/png;base64,AA==")
     pages = [f"page {n:03d} " * 20 for n in range(100)]
     content = result_content([*pages[:50], image, *pages[50:]], cap=500)
+    assert isinstance(content, tuple)
     assert image in content
     texts = [part.text for part in content if isinstance(part, TextPart)]
     shown = "".join(texts)
