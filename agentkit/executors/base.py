@@ -1,10 +1,10 @@
 """What an executor is, the one that runs tools in this process, and wrappers around any of them.
 
 In: one call that passed validation and policy, and the context of its run. Out: one `ToolResult`.
-`LocalExecutor` runs async tools as tasks and sync ones in threads. A wrapper decides where a call
-runs (`RoutingExecutor`), how often (`RetryingExecutor`) and whether at all (`JournaledExecutor`),
-and never looks at what the tool does. A call without a value has the same result from every
-executor: `failed`, `timed_out` and `lost` make it.
+`LocalExecutor` runs async tools in the event loop and sync ones in threads. A wrapper decides where
+a call runs (`RoutingExecutor`), how often (`RetryingExecutor`) and whether at all
+(`JournaledExecutor`), and never looks at what the tool does. A call without a value has the same
+result from every executor: `failed`, `timed_out` and `lost` make it.
 """
 
 from __future__ import annotations

@@ -223,6 +223,7 @@ class JournaledModel(_Wrapper):
 
         Raises:
             ModelError: The reply could not be had.
+            ServerNotReadyError: The server lacks something that the request needs.
             JournalError: What went before could not be recorded.
         """
         if (recorded := self._run.recorded_reply(request.tool_choice)) is not None:

@@ -235,13 +235,14 @@ class VLLMModel:
     async def _attempt(
         self, request: ModelRequest, deadline: float, holding: _Holding
     ) -> AsyncGenerator[ModelEvent, None]:
+        """One request, and the events of its reply."""
         # What the server is; all of it is asked for once.
         served = await self.served()
         await self._server.is_gemma.get()  # `Server.gemma` is known from here on
         profile = profile_of(served)
         if profile is not GENERIC and (refusal := profile.refused(request.messages)):
             raise ServerNotReadyError(f"{served.name} {refusal}")
-        request = replace(request, settings=self._complete(request, served))
+        request = replace(request, settings=self._settings_of(request, served))
         # The request as this server holds calls, in the language of the tools that it is sent.
         control = holding.of(await self._languages.of(request.tools), await self._control(request))
         sent = asked_on(control, request)
@@ -328,7 +329,7 @@ class VLLMModel:
             served = await self.served()
             language = await self._languages.of(request.tools)
             profile = profile_of(served).served(served.max_model_len)
-            return await self._counter.form(language, profile, self._complete(request, served))
+            return await self._counter.form(language, profile, self._settings_of(request, served))
         except ModelError:
             return None  # `generate` tries longer, and says what is wrong
 
@@ -337,7 +338,7 @@ class VLLMModel:
         if isinstance(wanted, CountTexts):
             return await self._counter.texts(self.name, wanted.texts)
         language = await self._languages.of(wanted.request.tools)
-        settings = self._complete(wanted.request, await self.served())
+        settings = self._settings_of(wanted.request, await self.served())
         tokens = await self._counter.whole(
             encode_request(
                 replace(wanted.request, settings=settings),
@@ -392,7 +393,8 @@ class VLLMModel:
         except AgentKitError:
             return None  # away, or behind a router that does not tell
 
-    def _complete(self, request: ModelRequest, served: ServedModel) -> ModelSettings:
+    def _settings_of(self, request: ModelRequest, served: ServedModel) -> ModelSettings:
+        """The request's settings, and for those it lacks the model's or what its profile says."""
         settings = request.settings.over(self._settings)
         thinking, max_tokens = settings.thinking, settings.max_tokens
         if thinking is None and request.tools:

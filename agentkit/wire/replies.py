@@ -176,10 +176,11 @@ class ReplyDecoder:
                 self._chosen(choice, events)
 
     def _chosen(self, choice: JsonObject, events: list[ModelEvent]) -> None:
+        """Reads the one choice that is read: a delta, or a message that is whole."""
         if refusal := choice.get("error"):
             raise self._refusals.error(to_json({"error": refusal}))
         if ids := choice.get("token_ids"):
-            self._take(_ID_BYTES * len(ids := _ids(ids)))
+            self._count_bytes(_ID_BYTES * len(ids := _ids(ids)))
             self.reply.token_ids.extend(ids)
         if delta := choice.get("delta"):
             self._delta(delta, events, whole=False)
@@ -201,6 +202,7 @@ class ReplyDecoder:
             self.reply.finish = finish
 
     def _delta(self, delta: JsonObject, events: list[ModelEvent], *, whole: bool) -> None:
+        """Keeps what a delta says, and adds an event for each part of it that may be shown."""
         content, beside = _parts(delta.get("content") or delta.get("refusal"))
         apart = "".join(_parts(delta.get("reasoning") or delta.get("reasoning_content")))
         reasoning = self.reply.reasoning.joined(apart or beside)
@@ -219,6 +221,7 @@ class ReplyDecoder:
             events.append(self._call({"function": older}, whole=whole))
 
     def _call(self, piece: JsonObject, *, whole: bool) -> ToolCallDelta:
+        """Adds a piece to the call that it goes on with, or begins a call with it."""
         function = piece.get("function") or piece
         name = _string(function.get("name"))
         arguments = next((function[key] for key in _ARGUMENTS if key in function), None)
@@ -230,7 +233,7 @@ class ReplyDecoder:
         index = _index(piece.get("index"))
         place = None if whole else self._going_on(index, call_id, name, arguments)
         if place is None:
-            self._take(_CALL_BYTES)
+            self._count_bytes(_CALL_BYTES)
             before = self._by_index.get(index)
             self.reply.calls.append(CallPieces(index, call_id))
             place = len(self.reply.calls) - 1
@@ -242,7 +245,7 @@ class ReplyDecoder:
             self._by_index[index] = self._by_index[None] = self._by_id[call_id] = place
         call = self.reply.calls[place]
         if name and not call.name:
-            self._take(len(name.encode("utf-8", "replace")))
+            self._count_bytes(len(name.encode("utf-8", "replace")))
             self.endless = self.endless or len(name) > _LONGEST_NAME
             call.name = name[:_LONGEST_NAME]
         if call.arguments.size == 2 and arguments.strip() and str(call.arguments) == "{}":
@@ -282,10 +285,13 @@ class ReplyDecoder:
 
     def _keep(self, piece: str, text: Pieces) -> None:
         if piece:
-            self._take(len(piece) if piece.isascii() else len(piece.encode("utf-8", "replace")))
+            self._count_bytes(
+                len(piece) if piece.isascii() else len(piece.encode("utf-8", "replace"))
+            )
             text.add(piece)
 
-    def _take(self, size: int) -> None:
+    def _count_bytes(self, size: int) -> None:
+        """Counts bytes of what the reply says, up to their bound."""
         self._left -= size
         if self._left < 0:
             raise ModelResponseTooLargeError(
