@@ -319,6 +319,23 @@ def test_what_is_special_leaves_no_descriptor_open_and_is_named_where_either_kin
     assert descriptors() == before
 
 
+def test_a_folder_is_made_for_a_new_file_only_where_that_is_wanted(root: Root) -> None:
+    with (
+        pytest.raises(FileNotFoundError, match=r"^new/deep$"),
+        root.parent("new/deep/x") as _,
+    ):
+        pass
+    assert not (root.path / "new").exists()
+    write(root, "new/deep/x")
+    assert (root.path / "new" / "deep" / "x").exists()
+
+
+def test_blanks_alone_name_the_root_and_a_name_behind_a_broken_link_is_a_name(root: Root) -> None:
+    assert root.relative(" \n") == "."
+    (root.path / "~").symlink_to("gone")
+    assert root.relative("~") == "~"
+
+
 def test_a_root_that_is_given_up_closes_its_descriptor(base: Path) -> None:
     before = descriptors()
     root = Root(base / "shop")
@@ -423,6 +440,7 @@ def test_a_name_that_looks_like_exactly_one_is_that_one(root: Root, base: Path) 
     (base / "shop" / "café" / "menü.txt").write_text("cake")
     assert read(root, "cafe\u0301/menu\u0308.txt") == "cake"
     assert root.relative("cafe\u0301/new.txt") == "café/new.txt"
+    assert root.relative("café/menu\u0308.txt") == "café/menü.txt"
     (base / "shop" / "café" / "été").mkdir()
     assert root.relative("cafe\u0301/e\u0301te\u0301/new.txt") == "café/été/new.txt"
     (base / "shop" / "cafe\u0301").mkdir()

@@ -22,6 +22,7 @@ from agentkit.gemma4.tokens import (
     IDS,
     QUOTE,
     RESPONSE_OPEN,
+    STOP_LITERALS,
     TURN_CLOSE,
 )
 from agentkit.messages import JsonObject
@@ -423,19 +424,17 @@ async def texts(subject: Subject) -> Finding:
         pairs: list[tuple[str, str]] = []
         if (held := _saying(subject)) is not None:
             asked = await subject.ask("Say it.", stream=stream, max_tokens=256, extra=held)
-            pairs.append((asked.text, _SAID))
+            pairs.append((_until_end(asked.text), _SAID))
         asked = await subject.ask(
             LONG_TASK,
             stream=stream,
             max_tokens=_LONG_REPLY,
             extra=subject.at_least(_LONG_REPLY),
         )
-        words = await subject.words(asked) or ""
-        for literal in (TURN_CLOSE, RESPONSE_OPEN, EOS):
-            words = words.removesuffix(literal)
+        words = _until_end(await subject.words(asked) or "")
         # A control token is no text, and bytes that are none are spelled in more than one way.
         if words and not asked.reasoning and not {"<", "\ufffd"} & set(words[:-1]):
-            pairs.append((asked.text, words))
+            pairs.append((_until_end(asked.text), words))
         for text, written in pairs:
             compared += 1
             if text.strip(_AT_THE_EDGE) != written.strip(_AT_THE_EDGE):
@@ -450,6 +449,12 @@ async def texts(subject: Subject) -> Finding:
     return passed("texts come back as the model wrote them")
 
 
+def _until_end(text: str) -> str:
+    """What stands before the end of a reply: that one runs on is for another probe to say."""
+    return _END.split(text, maxsplit=1)[0]
+
+
+_END = re.compile("|".join(map(re.escape, STOP_LITERALS)))
 _AT_THE_EDGE = "\ufffd \n"
 """Blanks, which a reasoning parser may take, and half a character where a reply was cut."""
 

@@ -259,7 +259,7 @@ FURTHER = (
     Planted(
         "thoughts cut from replies",
         frozenset({"reasoning parser"}),
-        "do not come back",
+        "does not come back",
         reply=_without_thought,
     ),
     Planted(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from os.path import commonprefix
 from typing import Any
 
@@ -147,10 +148,15 @@ def _reply(body: Json) -> Served:
         call = ServedCall("report_weather", '{"city":"Turin"}')
         return Served(calls=(call, call), finish_reason="tool_calls")
     if "choice" in held:
-        return _said(held["choice"][0], body.get("stop") or ())
+        said = _said(held["choice"][0], body.get("stop") or ())
+        return replace(said, text=f"{said.text}{_RUN_ON}") if body.get("ignore_eos") else said
     if body.get("min_tokens"):
         return _counting(body)
     return Served(text="Hello.")
+
+
+_RUN_ON = "<turn|>\n<|turn>model"
+"""What a model goes on with that no token ends: its text shows the token that would have."""
 
 
 def _said(said: str, stops: Sequence[str]) -> Served:
