@@ -35,7 +35,7 @@ _ABLATION: Final = (
     *("--trials", "3", "--max-tokens", "200", "--trial-tokens", "600"),
 )
 _LEVEL: Final = 0.01
-_LIKED: Final = {CALL_OPEN: 5.5, QUOTE: 4.0, RESPONSE_OPEN: 6.0}
+_LIKED: Final = {CALL_OPEN: 6.0, QUOTE: 4.0, RESPONSE_OPEN: 5.5}
 """Added to the logits of these tokens, which random weights leave about equal to all others: a call
 begins after some words, its texts end after some words, and the reply after one or two calls."""
 
