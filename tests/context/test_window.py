@@ -195,6 +195,25 @@ def test_an_estimate_stands_on_what_the_server_counted_last() -> None:
     assert more.tokens > first.tokens // 2
 
 
+def test_what_the_server_counted_once_is_not_counted_again_while_there_is_room() -> None:
+    asks: list[Count] = []
+
+    def answer(wanted: Count) -> list[int] | None:
+        asks.append(wanted)
+        return encoded(wanted)
+
+    window, form = ContextWindow(), replace(form_of(), asks=True)
+    messages = [*TASK, *steps(1, 1500)]
+    first = driven(window.fit(asked(messages), form), answer)
+    window.observe(Usage(input_tokens=first.tokens))
+    longer = [*messages, AssistantMessage("Yes."), UserMessage("Go on.")]
+    asks.clear()
+    driven(window.fit(asked(longer), form), answer)
+    assert asks == []
+    driven(ContextWindow().fit(asked(longer), replace(form_of(), asks=True)), answer)
+    assert asks, "without a count of before it has to be counted"
+
+
 def test_a_count_that_cannot_be_the_prompts_is_not_believed() -> None:
     window = ContextWindow()
     messages = [*TASK, *steps(3, 300)]
