@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from typing import Any, Literal
 
 import anyio
@@ -17,6 +18,7 @@ from agentkit.events import ModelCalled
 from agentkit.messages import Control, ModelRequest, ToolChoice, UserMessage
 from agentkit.models.calls import is_probe
 from tests.models.ladder import RUNGS, LadderServer
+from tests.virtual import run_virtual
 
 pytestmark = pytest.mark.anyio
 
@@ -202,15 +204,16 @@ class Thinking(LadderServer):
 
 @pytest.mark.parametrize("status", [200, 400, 422, 500])
 @pytest.mark.parametrize("mode", ["auto", "none", "required"])
-async def test_what_is_refused_inside_tools_and_messages_is_left_out_too(
+def test_what_is_refused_inside_tools_and_messages_is_left_out_too(
     status: int, mode: Literal["auto", "none", "required"]
 ) -> None:
     arguments = {"name": "hall"}
     server = Thinking("tool_choice", refusal=strict, status=status, arguments=arguments)
     model = server.model()
     settings = ModelSettings(tool_choice=ToolChoice(mode))
+    agent = Agent(model, tools=[look], observers=())
     for _ in range(2):
-        result = await Agent(model, tools=[look], observers=()).run("Chat.", settings=settings)
+        result = run_virtual(partial(agent.run, "Chat.", settings=settings))
         assert result.stop_reason == "answer"
         assert len(result.messages) == (4 if mode == "required" else 2)
     assert model.constrains, "a forced call stays one"
