@@ -204,13 +204,11 @@ class ReplyDecoder:
     def _delta(self, delta: JsonObject, events: list[ModelEvent], *, whole: bool) -> None:
         """Keeps what a delta says, and adds an event for each part of it that may be shown."""
         content, beside = _parts(delta.get("content") or delta.get("refusal"))
-        apart = "".join(_parts(delta.get("reasoning") or delta.get("reasoning_content")))
-        reasoning = self.reply.reasoning.joined(apart or beside)
-        content = self.reply.text.joined(content)
-        if reasoning:
+        apart = "".join(_parts(delta.get("reasoning") or delta.get("reasoning_content"))) or beside
+        if apart and (reasoning := self.reply.reasoning.joined(apart)):
             self._keep(reasoning, self.reply.reasoning)
             events.append(ReasoningDelta(reasoning))
-        if content:
+        if content and (content := self.reply.text.joined(content)):
             self._keep(content, self.reply.text)
             if shown := self._showable(content):
                 events.append(TextDelta(shown))
@@ -224,7 +222,10 @@ class ReplyDecoder:
         """Adds a piece to the call that it goes on with, or begins a call with it."""
         function = piece.get("function") or piece
         name = _string(function.get("name"))
-        arguments = next((function[key] for key in _ARGUMENTS if key in function), None)
+        if "arguments" in function:
+            arguments = function["arguments"]
+        else:
+            arguments = next((function[key] for key in _ARGUMENTS if key in function), None)
         # Some servers give the object itself; a list, say, makes a malformed call.
         given = arguments is None or isinstance(arguments, str)
         arguments = arguments or "" if given else json.dumps(arguments)
@@ -440,8 +441,8 @@ def overlap(text: str, literal: str) -> int:
     return next((n for n in lengths if literal.startswith(text[-n:])), 0)
 
 
-_ARGUMENTS: Final = ("arguments", "parameters", "input", "args")
-"""What the arguments of a call are called, by the protocol first."""
+_ARGUMENTS: Final = ("parameters", "input", "args")
+"""What the arguments of a call are called where they are not called so."""
 
 _ID_BYTES, _CALL_BYTES = 8, 512  # what a token id, and a call without its text, take
 _LONGEST_LOOKED_AT: Final = 65_536  # characters
@@ -534,6 +535,8 @@ _MOST_TOKENS: Final = 10**12
 
 def _parts(content: Any) -> tuple[str, str]:
     """The text and the reasoning of a message's content: a text, a part, or a list of these."""
+    if content is None or isinstance(content, str):  # what nearly every chunk has
+        return content or "", ""
     match content:
         case list():
             read = [_parts(part) for part in content]
@@ -546,7 +549,7 @@ def _parts(content: Any) -> tuple[str, str]:
         case {"type": str()}:  # an image, a call: nothing that is said
             return "", ""
         case _:
-            return _string(content), ""
+            raise TypeError(f"text expected, not {content!r}")
 
 
 def _calls_among(content: object) -> list[JsonObject]:
@@ -560,8 +563,10 @@ _CALL_PARTS: Final = ("tool_use", "tool_call", "function_call")
 
 def _string(value: object) -> str:
     """A field that is text or absent."""
-    if isinstance(value, str | None):
-        return value or ""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
     raise TypeError(f"text expected, not {value!r}")
 
 
