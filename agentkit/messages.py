@@ -498,12 +498,17 @@ class ModelSettings:
 
     def over(self, base: ModelSettings) -> ModelSettings:
         """These settings, with the values of `base` where they are None."""
+        if base == _NOTHING_SET:
+            return self
         given = {
             name: value
             for name in self.__dataclass_fields__
             if name != "extra_body" and (value := getattr(self, name)) is not None
         }
         return replace(base, **given, extra_body={**base.extra_body, **self.extra_body})
+
+
+_NOTHING_SET: Final = ModelSettings()
 
 
 @dataclass(frozen=True, slots=True)

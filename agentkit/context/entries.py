@@ -59,7 +59,7 @@ class Source:
         number: Its place in the history, from 1, the instructions not counted.
         readable: Whether `read_result` is offered and can read it.
         recalled: Whether it is a page of another result, shown by one of the agent's own tools.
-        remedy: What else can be done to get what is missing.
+        tool: The definition of its tool; None if it is no longer offered.
         marks: The lines of it that matter most; see `marks_of`.
     """
 
@@ -68,7 +68,7 @@ class Source:
     number: int = 0
     readable: bool = False
     recalled: bool = False
-    remedy: str = _ANY_TOOL
+    tool: ToolDefinition | None = None
     marks: tuple[Match, ...] = ()
 
     def gap(self, start: int, end: int, total: int) -> str:
@@ -78,7 +78,7 @@ class Source:
                 f"[… characters {start} to {end} of {total} are left out here. Call {READ} with "
                 f"result {self.number} and start {start} to read them …]"
             )
-        remedy = _CALL_ALONE if self.recalled else self.remedy
+        remedy = _CALL_ALONE if self.recalled else ask_for_less(self.tool)
         return (
             f"[… {end - start} of {total} characters are left out here: the result is too long to "
             f"be read at once. {remedy} …]"

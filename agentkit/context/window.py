@@ -35,7 +35,6 @@ from agentkit.context.entries import (
     RECALL_TOOLS,
     Entries,
     Source,
-    ask_for_less,
     marked,
     preview,
     shortened,
@@ -378,7 +377,7 @@ class ContextWindow:
             at + 1,
             readable=READ in self._recall and not recalled,
             recalled=recalled,
-            remedy=ask_for_less(self._tools.get(message.name)),
+            tool=self._tools.get(message.name),
         )
 
     def _count(self, request: ModelRequest, form: PromptForm) -> Steps[tuple[int, bool]]:

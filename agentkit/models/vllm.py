@@ -404,6 +404,8 @@ class VLLMModel:
         if max_tokens is None:
             window = served.max_model_len or 2 * DEFAULT_MAX_TOKENS
             max_tokens = min(DEFAULT_MAX_TOKENS, window // 2)
+        if (thinking, max_tokens) == (settings.thinking, settings.max_tokens):
+            return settings
         return replace(settings, thinking=thinking, max_tokens=max_tokens)
 
     async def aclose(self) -> None:

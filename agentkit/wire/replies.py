@@ -463,8 +463,14 @@ OpenRouter, Gemini, Bedrock, Cohere and others each have their own. The first th
 
 def _meaning(finish: str | None) -> FinishReason | Literal["given up"] | None:
     """What a server's finish reason says, unless it is a plain end."""
+    if finish in _PLAIN_ENDS:
+        return None
     said = (finish or "").lower()
     return next((meant for meant, words in _MEANS.items() if re.search(words, said)), None)
+
+
+_PLAIN_ENDS: Final = frozenset((None, "stop", "tool_calls"))
+"""None yet, and those of nearly every reply, which need no looking for words."""
 
 
 def _values(payload: bytes) -> list[JsonObject]:
@@ -473,6 +479,8 @@ def _values(payload: bytes) -> list[JsonObject]:
     """
     try:
         value = read_json(payload)
+        if isinstance(value, dict):
+            return [value]
         if isinstance(value, str):  # JSON in JSON
             value = read_json(value.encode())
         listed: list[Any] = value if isinstance(value, list) and value else [value]
