@@ -225,7 +225,7 @@ class ReplyDecoder:
         if "arguments" in function:
             arguments = function["arguments"]
         else:
-            arguments = next((function[key] for key in _ARGUMENTS if key in function), None)
+            arguments = next((function[key] for key in _OTHER_NAMES if key in function), None)
         # Some servers give the object itself; a list, say, makes a malformed call.
         given = arguments is None or isinstance(arguments, str)
         arguments = arguments or "" if given else json.dumps(arguments)
@@ -441,8 +441,8 @@ def overlap(text: str, literal: str) -> int:
     return next((n for n in lengths if literal.startswith(text[-n:])), 0)
 
 
-_ARGUMENTS: Final = ("parameters", "input", "args")
-"""What the arguments of a call are called where they are not called so."""
+_OTHER_NAMES: Final = ("parameters", "input", "args")
+"""The names that some servers give a call's arguments instead of `arguments`."""
 
 _ID_BYTES, _CALL_BYTES = 8, 512  # what a token id, and a call without its text, take
 _LONGEST_LOOKED_AT: Final = 65_536  # characters
@@ -470,7 +470,7 @@ def _meaning(finish: str | None) -> FinishReason | Literal["given up"] | None:
 
 
 _PLAIN_ENDS: Final = frozenset((None, "stop", "tool_calls"))
-"""None yet, and those of nearly every reply, which need no looking for words."""
+"""No end so far, and the two that nearly every reply has."""
 
 
 def _values(payload: bytes) -> list[JsonObject]:
