@@ -194,8 +194,9 @@ def _capped_parts(parts: Sequence[Part], cap: int | None) -> Sequence[Part]:
     if total <= most:
         return parts
     note = f"\n[… {total - most} of {total} characters left out …]\n"
-    head = (most - len(note)) * 2 // 3
-    gap = range(head, total - (most - len(note) - head))
+    room = max(most - len(note), 0)
+    head = room * 2 // 3
+    gap = range(head, total - (room - head))
     kept: list[Part] = []
     end = 0  # of the text of the parts so far
     for part in parts:

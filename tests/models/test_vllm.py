@@ -415,37 +415,28 @@ def test_a_failure_that_stays_is_not_tried_again(status: int) -> None:
     assert run_virtual(main) == 1
 
 
-def test_a_cut_stream_is_tried_again_and_what_was_shown_is_taken_back() -> None:
+UNKNOWN_FIELD = {
+    "error": {"message": "return_token_ids: Extra inputs are not permitted", "code": 400}
+}
+
+
+@pytest.mark.parametrize(
+    ("end", "why"), [([], "cut"), ([UNKNOWN_FIELD], "Extra inputs")], ids=["cut", "refused"]
+)
+def test_what_a_stream_had_shown_is_taken_back_where_it_is_cut_or_refused(
+    end: list[Any], why: str
+) -> None:
     async def main() -> list[ModelEvent]:
-        half = replies_fresh(lambda: stream_of([chunk({"content": "Half an "})]))
+        half = replies_fresh(lambda: stream_of([chunk({"content": "Half an "}), *end]))
         async with Replies(half, answers("Whole.")).client() as client:
             return await events_of(model_on(client))
 
     shown, restart, *rest = run_virtual(main)
     assert shown == TextDelta("Half an ")
     assert isinstance(restart, StepRestarted)
-    assert "cut" in restart.reason
+    assert why in restart.reason
     assert isinstance(rest[-1], ModelFinished)
     assert rest[-1].response.message.content == "Whole."
-
-
-def test_a_field_that_is_refused_in_mid_stream_is_left_out_and_what_was_shown_is_taken_back() -> (
-    None
-):
-    refusal = {
-        "error": {"message": "return_token_ids: Extra inputs are not permitted", "code": 400}
-    }
-
-    async def main() -> list[ModelEvent]:
-        half = replies_fresh(lambda: stream_of([chunk({"content": "Half an "}), refusal]))
-        async with Replies(half, answers("Whole.")).client() as client:
-            return await events_of(model_on(client))
-
-    shown, restart, *rest = run_virtual(main)
-    assert shown == TextDelta("Half an ")
-    assert isinstance(restart, StepRestarted)
-    assert "Extra inputs" in restart.reason
-    assert [event.text for event in rest if isinstance(event, TextDelta)] == ["Whole."]
 
 
 @pytest.mark.anyio

@@ -323,3 +323,9 @@ def test_an_image_that_no_server_would_take_is_named_instead() -> None:
 )
 def test_what_is_read_in_no_time_is_told_apart(value: object, *, small: bool) -> None:
     assert is_small(value) is small
+
+
+def test_where_not_even_the_note_has_room_the_note_is_what_is_left() -> None:
+    note = "\n[… 990 of 1000 characters left out …]\n"
+    assert result_content("x" * 1000, cap=10) == note
+    assert result_content([TextPart("x" * 600), TextPart("y" * 400)], cap=10) == (TextPart(note),)
