@@ -424,17 +424,17 @@ async def texts(subject: Subject) -> Finding:
         pairs: list[tuple[str, str]] = []
         if (held := _saying(subject)) is not None:
             asked = await subject.ask("Say it.", stream=stream, max_tokens=256, extra=held)
-            pairs.append((_until_end(asked.text), _SAID))
+            pairs.append((_before_run_on(asked.text), _SAID))
         asked = await subject.ask(
             LONG_TASK,
             stream=stream,
             max_tokens=_LONG_REPLY,
             extra=subject.at_least(_LONG_REPLY),
         )
-        words = _until_end(await subject.words(asked) or "")
+        words = _END.split(await subject.words(asked) or "", maxsplit=1)[0]
         # A control token is no text, and bytes that are none are spelled in more than one way.
         if words and not asked.reasoning and not {"<", "\ufffd"} & set(words[:-1]):
-            pairs.append((_until_end(asked.text), words))
+            pairs.append((_before_run_on(asked.text), words))
         for text, written in pairs:
             compared += 1
             if text.strip(_AT_THE_EDGE) != written.strip(_AT_THE_EDGE):
@@ -449,9 +449,12 @@ async def texts(subject: Subject) -> Finding:
     return passed("texts come back as the model wrote them")
 
 
-def _until_end(text: str) -> str:
-    """What stands before the end of a reply: that one runs on is for another probe to say."""
-    return _END.split(text, maxsplit=1)[0]
+def _before_run_on(text: str) -> str:
+    """A reply's text without what a server lets the model write behind its end, which another probe
+    names. A stop token at the very end stays: the server should have taken it out.
+    """
+    end = _END.search(text)
+    return text[: end.start()] if end is not None and end.end() < len(text) else text
 
 
 _END = re.compile("|".join(map(re.escape, STOP_LITERALS)))

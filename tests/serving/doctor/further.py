@@ -139,6 +139,14 @@ def _filtered(_path: str, reply: Json) -> Json:
     return reply
 
 
+def _with_stop_token(_path: str, reply: Json) -> Json:
+    """A whole reply whose text shows the token that ended it."""
+    choices = reply.get("choices") or [{}]
+    if (choices[0].get("message") or {}).get("content"):
+        choices[0]["message"]["content"] += "<turn|>"
+    return reply
+
+
 def _without_prompt_ids(_path: str, reply: Json) -> Json:
     reply.pop("prompt_token_ids", None)
     return reply
@@ -255,6 +263,12 @@ FURTHER = (
         frozenset({"texts"}),
         "no filter of what is said",
         reply=_filtered,
+    ),
+    Planted(
+        "stop tokens left in texts",
+        frozenset({"texts"}),
+        "no filter of what is said",
+        reply=_with_stop_token,
     ),
     Planted(
         "thoughts cut from replies",
