@@ -164,6 +164,8 @@ def why_inexact(value: object) -> str | None:
         inner: list[object] = []
         nested = False
         for item in level:
+            if isinstance(item, str) and item.isascii():  # what most values are
+                continue
             if isinstance(item, dict):
                 nested = True
                 inner += item

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias, cast
@@ -189,18 +190,14 @@ def next_call_number(messages: Sequence[Message]) -> int:
     Beyond every number that is there, so that ids stay unique in a history whose beginning was
     left out.
     """
-    highest = -1
-    for message in messages:
-        for call in _calls(message):
-            number = call.id.removeprefix("call_")
-            if number.isdecimal() and len(number) <= _LONGEST_NUMBER:
-                highest = max(highest, int(number))
-    return highest + 1
+    spoken = (message for message in messages if isinstance(message, AssistantMessage))
+    ids = "\n".join([call.id for message in spoken for call in message.tool_calls])
+    return max(map(int, _NUMBERED.findall(ids)), default=-1) + 1
 
 
-_LONGEST_NUMBER = 18
-"""Digits of a call's number. An id of more digits was made by somebody else: counting never gets
-there, and Python does not read a number of thousands of digits."""
+_NUMBERED = re.compile(r"^call_([0-9]{1,18})$", re.MULTILINE)
+"""An id of ours. One of more digits was made by somebody else: counting never gets there, and
+Python does not read a number of thousands of digits."""
 
 
 def common_length(before: Sequence[object], now: Sequence[object]) -> int:

@@ -274,6 +274,8 @@ async def _plan(context: ToolContext[Any], steps: Steps, done: Done = 0) -> str:
 
 # --- the choice ----------------------------------------------------------------------------------
 
+_FREE: Final = ToolChoice()
+
 
 def choice_of_step(
     step: int, chosen: ToolChoice | None, tools: Toolset, own: Collection[str]
@@ -292,9 +294,10 @@ def choice_of_step(
     Raises:
         ValueError: A call is required, and there is no tool that it may be of.
     """
-    choice = chosen or ToolChoice()
+    choice = chosen or _FREE
     if step > 1:
-        return ToolChoice(max_calls=choice.max_calls if choice.mode == "auto" else None)
+        most = choice.max_calls if choice.mode == "auto" else None
+        return _FREE if most is None else ToolChoice(max_calls=most)
     if choice.mode != "required":
         return choice
     names = [tool.name for tool in tools]

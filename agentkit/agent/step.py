@@ -110,9 +110,8 @@ async def next_reply(run: Run) -> tuple[ModelResponse, Problem | None]:
         response = await _generate(run, again, choice, show=True, messages=messages)
         problem = problem_of(run, response, choice)
         became: Literal["call", "answer"] = "call" if response.message.tool_calls else "answer"
-        text = given_up.message.content or ""
         outcome = became if problem is None else "nothing"
-        run.emit(AskedAgain(why, text, given_up.usage, outcome, run.step))
+        run.emit(AskedAgain(why, given_up.message.content or "", given_up.usage, outcome, run.step))
     seconds = round(time.monotonic() - started, 6)
     finish, usage = response.finish_reason, response.usage
     run.emit(StepFinished(response.message, finish, usage, seconds, step=run.step))
@@ -121,19 +120,22 @@ async def next_reply(run: Run) -> tuple[ModelResponse, Problem | None]:
 
 def problem_of(run: Run, response: ModelResponse, choice: ToolChoice = _FREE) -> Problem | None:
     """Why a reply cannot be used; None if it can be."""
-    answer = run.wiring.answer
-    names = {tool.name for tool in run.wiring.toolset}  # a text that is a call of one is unusable
-    if run.wiring.settings.recovery is False:
-        names.clear()
-    if answer is not None and answer.in_text(response.message.content or "", "") is not None:
-        names.discard(answer.tool.name)  # a text that is a call of this one is the answer
+    answer, message = run.wiring.answer, response.message
+    names = set[str]()  # a text that is a call of one of these is unusable
+    if not message.tool_calls and run.wiring.settings.recovery is not False:
+        names.update(tool.name for tool in run.wiring.toolset)
+        if answer is not None and answer.in_text(message.content or "", "") is not None:
+            names.discard(answer.tool.name)  # a text that is a call of this one is the answer
     return unusable(_resolved(run, response), names, choice)
 
 
 def _resolved(run: Run, response: ModelResponse) -> ModelResponse:
     """The reply, in which each call has the name of the tool that is meant."""
     resolve, message = run.wiring.toolset.resolve_name, response.message
-    calls = tuple(replace(c, name=resolve(c.name) or c.name) for c in message.tool_calls)
+    names = [resolve(call.name) or call.name for call in message.tool_calls]
+    if names == [call.name for call in message.tool_calls]:
+        return response
+    calls = tuple(replace(c, name=n) for c, n in zip(message.tool_calls, names, strict=True))
     return replace(response, message=replace(message, tool_calls=calls))
 
 
@@ -220,9 +222,8 @@ async def _one_call(run: Run, request: ModelRequest, *, show: bool) -> ModelResp
                                 if run.streamed is not None:
                                     run.streamed.add(event)
         finally:
-            sent = fitted.sent if fitted is not None else None
-            if sent is not None and sent.summary is not None:  # paid for, even if the call failed
-                run.budget.spend(usage=sent.summary.cost)
+            if fitted and fitted.sent and fitted.sent.summary:  # paid for, even if the call failed
+                run.budget.spend(usage=fitted.sent.summary.cost)
     assert response is not None, "a model ends with ModelFinished or raises"
     first_token = None if first_at is None else round(first_at - started, 6)
     seconds = round(time.monotonic() - started, 6)
@@ -236,7 +237,7 @@ def _recorded(run: Run, started: float) -> Generator[None]:
     """Emits what goes to the server and comes back in one model call, also if it is interrupted."""
     streamed = run.streamed = Streamed()
     try:
-        with run.exchanges.told_to(lambda event: run.emit(replace(event, step=run.step))):
+        with run.exchanges.told_to(run.emit, run.step):
             yield
     except BaseException as error:
         why = str(error) if isinstance(error, Exception) else "it was cancelled"
@@ -493,10 +494,9 @@ def _finished(
     if each.call.arguments != ran.arguments:
         arguments = json.dumps(ran.arguments, ensure_ascii=False, default=str)
         note = f"(A person changed the arguments to {arguments}.)"
-        if isinstance(result.content, str):
-            result = replace(result, content=f"{note}\n{result.content}")
-        else:
-            result = replace(result, content=(TextPart(note), *result.content))
+        was = result.content
+        content = f"{note}\n{was}" if isinstance(was, str) else (TextPart(note), *was)
+        result = replace(result, content=content)
     result = run.guard.watch(ran, result, effect, run.step)
     run.emit(ToolFinished(ran, result, run.step, None if result == returned else returned, spent))
     return result

@@ -267,6 +267,13 @@ _REMEDIES: Final[Mapping[PromptPart, str]] = {
 }
 
 
+def why_compacted(limits: PromptLimits, ceiling: int | None) -> str:
+    """Why less of a conversation is sent; the ceiling is the one of `limits_of`."""
+    if ceiling is not None:
+        return "the server took the prompt for too long"
+    return f"the prompt would have passed {limits.compact_at} tokens ({limits.source})"
+
+
 def _compact_at(
     context: Context, profile_at: int | None, max_prompt: int | None, window: int | None
 ) -> int | None:

@@ -168,6 +168,9 @@ class _Media:
     exact: bool = True
 
 
+_NO_MEDIA = _Media()
+
+
 @dataclass(slots=True)
 class _Piece:
     """A piece of the prompt.
@@ -413,7 +416,7 @@ def _without_text_beside_calls(message: Message) -> Message:
 def _media(content: Content | None, profile: Profile) -> _Media:
     """The media of a message; one of unknown size takes the most that the profile allows."""
     if content is None or isinstance(content, str):
-        return _Media()
+        return _NO_MEDIA
     most = {
         "image": profile.image_tokens,
         "audio": profile.audio_tokens(profile.audio_seconds),

@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from functools import partial
 from math import inf
 from typing import Final, Literal
 
@@ -50,6 +51,7 @@ from agentkit.context.limits import (
     limits_of,
     page_tokens,
     too_big,
+    why_compacted,
 )
 from agentkit.context.prompt import (
     CountPrompt,
@@ -179,7 +181,7 @@ class ContextWindow:
         self._tools = {tool.name: tool for tool in request.tools}
         new = yield from self._enter(request.messages, form)
         if form.asks and (roomy := (yield from self._roomy(request, new, form))) is not None:
-            return self._fitted(roomy, form)
+            return roomy
         tokens, exact = yield from self._count(request, form)
         fair, cut = yield from self._cut_new(new, tokens, form)
         if cut:
@@ -201,16 +203,17 @@ class ContextWindow:
             request.settings, form, limits, tokens, exact=exact, refused=self._ceiling is not None
         )
         sent = replace(request, messages=tuple(self._view()), settings=settings)
-        return self._fitted(Fitted(sent, tokens, exact, within, compacted), form)
+        self._now = within(sent=self._sent(tokens, form, exact=exact))
+        return Fitted(sent, tokens, exact, self._now, compacted)
 
-    def _fitted(self, fitted: Fitted, form: PromptForm) -> Fitted:
-        """Remembers what is sent now, and adds it to `within` for the run's record."""
+    def _sent(self, tokens: int, form: PromptForm, *, exact: bool) -> PromptSent:
+        """What is sent now, for the run's record."""
         parts = self._prompt.parts
         stays = sum(parts[part] for part in ("instructions", "tools", "format", "user"))
         stays += estimated_tokens(self._entries.summary)
-        sent = PromptSent(
-            fitted.tokens,
-            fitted.exact,
+        return PromptSent(
+            tokens,
+            exact,
             self._prompt.tokens,
             stays,
             self._ceiling,
@@ -219,8 +222,6 @@ class ContextWindow:
             {part: tokens for part, tokens in parts.items() if tokens},
             rendering_of(form),
         )
-        self._now = replace(fitted.within, sent=sent)
-        return replace(fitted, within=self._now)
 
     def restore(self, request: ModelRequest, fitted: PromptFitted, usage: Usage) -> None:
         """Continues from a recorded request as from one of its own.
@@ -277,25 +278,34 @@ class ContextWindow:
         sizes = list(self._prompt.newest_results(new).values())
         left = (limits.max_prompt or UNKNOWN_WINDOW) - tokens + sum(sizes)
         fair, longest = fair_share(sizes, left), max(sizes, default=0)
-        within = self._within(tokens, new, fair)
         counted, times = self._anchor[1] if self._anchor else 0, self._prompt.most_times
         most = counted + times * (tokens - counted)
         whole = most + (request.settings.max_tokens or form.reply_tokens)
         if most > (limits.compact_at or inf) or whole > (limits.window or inf):
             return None
-        if times * longest > within.result_tokens:
+        if times * longest > self._result_tokens(fair):
             return None
-        return Fitted(replace(request, messages=tuple(self._view())), tokens, False, within)
+        sent = replace(request, messages=tuple(self._view()))
+        within = self._within(tokens, new, fair)
+        self._now = within(sent=self._sent(tokens, form, exact=False))
+        return Fitted(sent, tokens, False, self._now)
 
-    def _within(self, tokens: int, new: int, fair: int) -> PromptFitted:
-        """What decided how much of a conversation with so many new messages is sent."""
+    def _result_tokens(self, fair: int) -> int:
+        """Most tokens of a new result, where so many are its fair share."""
+        return self._context.result_tokens or max(self._limits.result, fair)
+
+    def _within(self, tokens: int, new: int, fair: int) -> partial[PromptFitted]:
+        """What decided how much of a conversation with so many new messages is sent; it lacks only
+        what is sent.
+        """
         limits, entries = self._limits, self._entries.all
-        return PromptFitted(
+        return partial(
+            PromptFitted,
             tokens,
             longest=max(self._prompt.newest_results(new).values(), default=0),
             shortened=any(entry.state == "shortened" for entry in entries[len(entries) - new :]),
             compact_at=limits.compact_at,
-            result_tokens=self._context.result_tokens or max(limits.result, fair),
+            result_tokens=self._result_tokens(fair),
             profile_at=limits.profile_compact_at,
             most=limits.max_prompt,
             fair=fair,
@@ -444,7 +454,12 @@ class ContextWindow:
         if not (chosen.clear or chosen.drop or shorter):
             return None
         return ContextCompacted(
-            tokens, tokens, chosen.cleared, len(chosen.drop), self._why(), summary=asked
+            tokens,
+            tokens,
+            chosen.cleared,
+            len(chosen.drop),
+            why_compacted(limits, self._ceiling),
+            summary=asked,
         )
 
     def _stubs(
@@ -461,13 +476,6 @@ class ContextWindow:
         pairs = zip(lines.items(), counts, strict=True)
         return {at: Stub(line, tokens) for (at, line), tokens in pairs}
 
-    def _why(self) -> str:
-        if self._ceiling is not None:
-            return "the server took the prompt for too long"
-        return (
-            f"the prompt would have passed {self._limits.compact_at} tokens ({self._limits.source})"
-        )
-
     def _cut_old(self, tokens: int, form: PromptForm) -> Steps[ContextCompacted | None]:
         """Makes previews of old results that are long because there was room, of the length that
         they would have had without it; None if that is not enough.
@@ -480,7 +488,11 @@ class ContextWindow:
         if sum(sizes[at] - most for at in long) < excess:
             return None
         shorter = yield from self._shorten(long, most, form)
-        return ContextCompacted(tokens, tokens, (), 0, self._why()) if shorter else None
+        return (
+            ContextCompacted(tokens, tokens, (), 0, why_compacted(limits, self._ceiling))
+            if shorter
+            else None
+        )
 
     def _stub(
         self, at: int, message: ToolMessage, tokens: int, newer: Mapping[int, Newer]
@@ -554,15 +566,8 @@ class ContextWindow:
         self._changes.clear()
         self._asked = None
         sent, counted = self._now.sent, usage.input_tokens
-        self._prompts.append(
-            PromptTokens(
-                len(self._prompts) + 1,
-                sent.tokens,
-                sent.exact,
-                counted,
-                usage.cached_input_tokens,
-            )
-        )
+        number, cached = len(self._prompts) + 1, usage.cached_input_tokens
+        self._prompts.append(PromptTokens(number, sent.tokens, sent.exact, counted, cached))
         if not counted:
             return
         if counted >= sent.own // _CREDIBLE:

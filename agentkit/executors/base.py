@@ -210,7 +210,8 @@ class RetryingExecutor:
         async def attempt() -> ToolResult:
             nonlocal attempts
             attempts += 1
-            return await self._inner.execute(call, replace(context, attempt=attempts))
+            again = context if attempts == context.attempt else replace(context, attempt=attempts)
+            return await self._inner.execute(call, again)
 
         # Most tools declare no retries, and tenacity's setting up costs more than a small tool.
         result = await (_retrying(retries)(attempt) if retries else attempt())

@@ -7,9 +7,10 @@ names, typed by the tool's schema. Pure; build one for each set of tools and kee
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
+from operator import is_
 from typing import Any
 
 from agentkit.gemma4.escape import Escape
@@ -58,18 +59,15 @@ class Dialect:
         if len(self._outgoing) >= _KEPT:
             self._outgoing.clear()
         made = message
-        if isinstance(message, AssistantMessage) and message.tool_calls:
-            made = replace(message, tool_calls=tuple(map(self._aliased, message.tool_calls)))
+        if isinstance(message, AssistantMessage):
+            made = _with_calls(message, self._aliased)
         made = self._escape.escape_message(made)
         self._outgoing[id(message)] = (message, made)
         return made
 
     def incoming(self, message: AssistantMessage) -> AssistantMessage:
         """A reply as tools and people should see it."""
-        message = self._escape.unescape_message(message)
-        if not message.tool_calls:
-            return message
-        return replace(message, tool_calls=tuple(map(self._restored, message.tool_calls)))
+        return _with_calls(self._escape.unescape_message(message), self._restored)
 
     def read(self, text: str, *, in_reasoning: bool) -> ParsedReply:
         """A reply's own text; its control tokens are known by their spelling.
@@ -141,6 +139,15 @@ class Dialect:
         if len(restored) < len(call.arguments):  # given under both of its names
             return replace(call, arguments={}, malformed=render_call(call.name, call.arguments))
         return replace(call, arguments=restored)
+
+
+def _with_calls(
+    message: AssistantMessage, change: Callable[[ToolCall], ToolCall]
+) -> AssistantMessage:
+    """The message with each call changed; the same object if none was."""
+    calls = tuple(map(change, message.tool_calls))
+    same = all(map(is_, calls, message.tool_calls))
+    return message if same else replace(message, tool_calls=calls)
 
 
 def _with_nulls(value: Any, shape: Shape) -> Any:

@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import lru_cache, partial
+from operator import is_
 from typing import TypeAlias, TypeVar
 
 from agentkit.gemma4.tokens import CONTROL_LITERALS
@@ -74,7 +75,7 @@ class Escape:
                 parts of one message, so a *beginning* of a literal at the end is broken up too.
         """
         add, _ = self._open if open_end else self._whole
-        return add.sub(rf"\g<0>{MARK}", text)
+        return add.sub(lambda found: found[0] + MARK, text)
 
     def unescape(self, text: str, *, open_end: bool = False) -> str:
         """The text before `escape` with the same `open_end`."""
@@ -159,19 +160,21 @@ def _with_content(message: _M, content: Content) -> _M:
 
 
 def _map_assistant(message: AssistantMessage, content: _Change, other: _Change) -> AssistantMessage:
-    changed = AssistantMessage(
-        content=message.content if message.content is None else content(message.content),
-        tool_calls=tuple(_map_call(call, other) for call in message.tool_calls),
-        reasoning=message.reasoning if message.reasoning is None else other(message.reasoning),
-    )
-    return message if changed == message else changed
+    said = None if message.content is None else content(message.content)
+    reasoning = None if message.reasoning is None else other(message.reasoning)
+    calls = tuple([_map_call(call, other) for call in message.tool_calls])
+    same = said == message.content and reasoning == message.reasoning
+    if same and all(map(is_, calls, message.tool_calls)):
+        return message
+    return AssistantMessage(said, calls, reasoning)
 
 
 def _map_call(call: ToolCall, change: _Change) -> ToolCall:
     arguments: JsonObject = _over_json(call.arguments, change)
-    if arguments == call.arguments and change(call.name) == call.name:
+    name = change(call.name)
+    if name == call.name and arguments == call.arguments:
         return call
-    return replace(call, name=change(call.name), arguments=arguments)
+    return replace(call, name=name, arguments=arguments)
 
 
 # --- finding the places --------------------------------------------------------------------------

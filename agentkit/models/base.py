@@ -271,36 +271,34 @@ class Exchanges:
         self.open: Reply | None = None
 
     @contextmanager
-    def told_to(self, told: Told) -> Generator[None]:
-        """Reports what is sent and received within this block."""
-        token = _listening.set((self, told))
+    def told_to(self, told: Told, step: int) -> Generator[None]:
+        """Reports what is sent and received within this block, as events of a step."""
+        token = _listening.set((self, told, step))
         try:
             yield
         finally:
             _listening.reset(token)
-            self.ended(told)
+            self.ended(told, step)
 
-    def ended(self, told: Told) -> None:
+    def ended(self, told: Told, step: int) -> None:
         """Reports what came of the open request, whether its reply is whole or not."""
         reply, self.open = self.open, None
         if reply is not None:
-            told(
-                ReplyReceived(
-                    {
-                        "text": str(reply.text),
-                        "reasoning": str(reply.reasoning),
-                        "calls": [[call.name, str(call.arguments)] for call in reply.calls],
-                        "finish": reply.finish,
-                    }
-                )
-            )
+            said: JsonObject = {
+                "text": str(reply.text),
+                "reasoning": str(reply.reasoning),
+                "calls": [[call.name, str(call.arguments)] for call in reply.calls],
+                "finish": reply.finish,
+            }
+            told(ReplyReceived(said, step))
 
-    def difference(self, messages: bytes, fields: bytes) -> RequestSent:
+    def difference(self, messages: bytes, fields: bytes, step: int) -> RequestSent:
         """What is new in a request.
 
         Args:
             messages: JSON text of its `messages`.
             fields: JSON text of an object of everything else.
+            step: The step that it belongs to.
         """
         before = self._messages
         if messages.startswith(before[:-1]):
@@ -313,14 +311,14 @@ class Exchanges:
         self._messages, self._count = messages, same + len(new)
         before, self._fields = self._fields, fields
         if fields == before:
-            return RequestSent(same, tuple(new), {})
+            return RequestSent(same, tuple(new), {}, step=step)
         body, known = from_json(fields), from_json(before)
         changed = {name: value for name, value in body.items() if known.get(name) != value}
         gone = tuple(name for name in known if name not in body)
-        return RequestSent(same, tuple(new), changed, gone)
+        return RequestSent(same, tuple(new), changed, gone, step)
 
 
-_listening: ContextVar[tuple[Exchanges, Told] | None] = ContextVar(
+_listening: ContextVar[tuple[Exchanges, Told, int] | None] = ContextVar(
     "agentkit_exchange", default=None
 )
 
@@ -334,9 +332,8 @@ def tell_sent(body: bytes, messages: bytes, reply: Reply) -> None:
         reply: The reply, filled as it comes.
     """
     if (listening := _listening.get()) is not None:
-        exchanges, told = listening
-        exchanges.ended(told)  # of an attempt before this one
-        told(
-            exchanges.difference(messages, b"{" + body[len(b'{"messages":') + len(messages) + 1 :])
-        )
+        exchanges, told, step = listening
+        exchanges.ended(told, step)  # of an attempt before this one
+        fields = b"{" + body[len(b'{"messages":') + len(messages) + 1 :]
+        told(exchanges.difference(messages, fields, step))
         exchanges.open = reply

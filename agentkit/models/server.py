@@ -454,6 +454,7 @@ class Languages:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._made: Callable[[_Same], Language] | None = None
+        self._newest: tuple[Sequence[ToolDefinition], Language] | None = None
 
     async def of(self, tools: Sequence[ToolDefinition]) -> Language:
         """The language of a set of tools.
@@ -461,11 +462,17 @@ class Languages:
         It escapes the control literals that we know, and those of the served tokenizer, if a copy
         is at hand or the server gives them (`--enable-tokenizer-info-endpoint`).
         """
+        newest = self._newest  # once: another thread may replace it
+        if newest is not None and newest[0] is tools:
+            return newest[1]
         if self._made is None:
             literals = {*CONTROL_LITERALS, *await self._server.special.get()}
             make = partial(Language, Escape(literals))
             self._made = lru_cache(maxsize=_KEPT)(make)
-        return self._made(_Same(tools))
+        language = self._made(_Same(tools))
+        if isinstance(tools, tuple):  # a list may have other tools next time
+            self._newest = tools, language
+        return language
 
 
 # --- the tokens of prompts -----------------------------------------------------------------------

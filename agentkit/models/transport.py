@@ -577,6 +577,8 @@ class _Inflate(Protocol):
 
 async def _close(response: httpx2.Response) -> None:
     """Closes a response, also when the run is cancelled: vLLM then stops generating."""
+    if response.is_closed:  # it was read to its end
+        return
     with anyio.move_on_after(2, shield=True):
         await response.aclose()
 

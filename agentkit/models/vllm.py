@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from itertools import count
+from operator import is_
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -175,6 +176,7 @@ class VLLMModel:
         self._languages = Languages(self._server)
         self._counter = PromptCounter(self._server)
         self._spells_tokens = True
+        self._newest_settings: tuple[tuple[object, ...], ModelSettings] = (None,), self._settings
 
     @property
     def name(self) -> str:
@@ -310,7 +312,8 @@ class VLLMModel:
         """The reply as far as it is believed."""
         grammar = "structured_outputs" in held
         native = self._server.gemma and (grammar or not held)
-        if not native or not reply.has_all_ids:
+        told = reply.token_ids or reply.prompt_token_ids
+        if told and not (native and reply.has_all_ids):
             # The ids are of another vocabulary, the server held the reply to a syntax of its own,
             # or some were lost on the way: they say nothing.
             reply = replace(reply, token_ids=[], prompt_token_ids=[])
@@ -395,17 +398,23 @@ class VLLMModel:
 
     def _settings_of(self, request: ModelRequest, served: ServedModel) -> ModelSettings:
         """The request's settings, and for those it lacks the model's or what its profile says."""
-        settings = request.settings.over(self._settings)
+        asked = (request.settings, bool(request.tools), served)  # nearly always as just before
+        known, settings = self._newest_settings
+        if not all(map(is_, asked, known)):
+            settings = self._completed(*asked)
+            self._newest_settings = asked, settings
+        return settings
+
+    def _completed(self, given: ModelSettings, tools: bool, served: ServedModel) -> ModelSettings:
+        settings = given.over(self._settings)
         thinking, max_tokens = settings.thinking, settings.max_tokens
-        if thinking is None and request.tools:
+        if thinking is None and tools:
             profile = profile_of(served)
             if profile is not GENERIC:  # what says nothing settles nothing
                 thinking = profile.thinking_with_tools
         if max_tokens is None:
             window = served.max_model_len or 2 * DEFAULT_MAX_TOKENS
             max_tokens = min(DEFAULT_MAX_TOKENS, window // 2)
-        if (thinking, max_tokens) == (settings.thinking, settings.max_tokens):
-            return settings
         return replace(settings, thinking=thinking, max_tokens=max_tokens)
 
     async def aclose(self) -> None:

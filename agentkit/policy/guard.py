@@ -160,7 +160,7 @@ class Budget:
 
     def spend(self, *, usage: Usage | None = None, steps: int = 0, tool_calls: int = 0) -> None:
         """Books what was spent, here and in every budget above."""
-        self.usage += usage or Usage()
+        self.usage = self.usage if usage is None else self.usage + usage
         self.steps += steps
         self.tool_calls += tool_calls
         if self.parent is not None:
@@ -183,7 +183,7 @@ class Budget:
             ("tool_calls", limits.tool_calls, self.tool_calls, "tool call"),
             ("tokens", limits.input_tokens, usage.input_tokens, "input token"),
             ("tokens", limits.output_tokens, usage.output_tokens, "output token"),
-            ("cost", limits.cost, limits.prices.of(usage), ""),
+            ("cost", limits.cost, 0 if limits.cost is None else limits.prices.of(usage), ""),
         )
         for reason, limit, value, unit in spent:
             if limit is not None and value >= limit:
@@ -320,9 +320,11 @@ class ProgressGuard:
         return None
 
 
+_ARGUMENTS: Final = json.JSONEncoder(sort_keys=True, default=str)
+
+
 def _key(call: ToolCall) -> str:
-    arguments = json.dumps(call.arguments, sort_keys=True, default=str)
-    return f"{call.name}\0{arguments}\0{call.malformed or ''}"
+    return f"{call.name}\0{_ARGUMENTS.encode(call.arguments)}\0{call.malformed or ''}"
 
 
 # --- unusable replies ----------------------------------------------------------------------------

@@ -178,8 +178,14 @@ def _part(value: object) -> Part:
     return value
 
 
+def _most(cap: int | None) -> int:
+    return MAX_RESULT if cap is None else min(cap, MAX_RESULT)
+
+
 def _capped(text: str, cap: int | None) -> str:
     """The beginning and the end of a text that is too long, two thirds from the beginning."""
+    if len(text) <= _most(cap):
+        return text
     [part] = _capped_parts([TextPart(text)], cap)
     assert isinstance(part, TextPart), "a text stays one"
     return part.text
@@ -189,7 +195,7 @@ def _capped_parts(parts: Sequence[Part], cap: int | None) -> Sequence[Part]:
     """The parts with the beginning and the end of their texts, which together are too long: what is
     left out is one piece, of one text or of several. All other parts stay.
     """
-    most = min(MAX_RESULT if cap is None else cap, MAX_RESULT)
+    most = _most(cap)
     total = sum(len(part.text) for part in parts if isinstance(part, TextPart))
     if total <= most:
         return parts

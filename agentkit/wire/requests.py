@@ -130,8 +130,11 @@ def _plain(message: Message, keep_reasoning: bool) -> JsonObject:
     return wire
 
 
+_ARGUMENTS: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 def _call(call: ToolCall) -> JsonObject:
-    arguments = _text(json.dumps(call.arguments, ensure_ascii=False, separators=(",", ":")))
+    arguments = _text(_ARGUMENTS.encode(call.arguments))
     return {
         "id": call.id,
         "type": "function",
