@@ -25,12 +25,14 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
-import structlog
-from structlog.typing import EventDict, WrappedLogger
+if TYPE_CHECKING:
+    from structlog.stdlib import BoundLogger
+    from structlog.typing import EventDict, WrappedLogger
 
 HIDDEN = b"[secret]"
 _SHORTEST = 8
@@ -259,13 +261,16 @@ def _forms(value: str) -> Iterator[bytes]:
 # --- log lines -----------------------------------------------------------------------------------
 
 
-def get_logger(name: str = "agentkit") -> structlog.stdlib.BoundLogger:
+@cache
+def get_logger(name: str = "agentkit") -> BoundLogger:
     """The logger of this library, whatever structlog itself is configured to do.
 
     Args:
         name: The name of the `logging` logger: `agentkit`, or one below it.
     """
-    logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(
+    import structlog  # noqa: PLC0415 - a sixth of agentkit's import, and no line may ever be logged
+
+    logger: BoundLogger = structlog.wrap_logger(
         logging.getLogger(name),
         processors=[structlog.stdlib.filter_by_level, _to_record],
         wrapper_class=structlog.stdlib.BoundLogger,

@@ -36,8 +36,6 @@ from agentkit.toolset import LABELS, Label, Toolset, ValidatedCall
 if TYPE_CHECKING:
     from agentkit.agent.run import Run
 
-_log = get_logger()
-
 Approver: TypeAlias = Callable[[Approval], Any]
 """Decides on a call: returns a `Decision`, or an awaitable of one; None lets the run pause."""
 
@@ -93,7 +91,9 @@ def _undecided(run: Run, call: ToolCall, error: Exception) -> ToolResult:
     """The result of a call that is not allowed, because a function that decides on it raised: the
     policy's or the tool's own.
     """
-    _log.warning("approval_failed", tool=call.name, run_id=run.id, step=run.step, exc_info=error)
+    get_logger().warning(
+        "approval_failed", tool=call.name, run_id=run.id, step=run.step, exc_info=error
+    )
     return denied(call, _raised(error))
 
 

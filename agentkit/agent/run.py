@@ -71,8 +71,6 @@ from agentkit.toolset import Label, RunContext, Tool, ToolContext, Toolset, Vali
 from agentkit.trace import RunFiles, runs_directory, said_in
 from agentkit.version import __version__
 
-_log = get_logger()
-
 T = TypeVar("T")
 
 current_budget: ContextVar[Budget | None] = ContextVar("agentkit_budget", default=None)
@@ -196,7 +194,7 @@ def emitter(
                 observer(run_id, event)
             except Exception as error:  # noqa: BLE001 - the boundary around users' code
                 watching.remove(observer)
-                _log.warning(
+                get_logger().warning(
                     "observer left out of the rest of this run",
                     observer=repr(observer),
                     run_id=run_id,

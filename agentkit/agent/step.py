@@ -82,7 +82,6 @@ from agentkit.toolset.results import is_small
 Problem: TypeAlias = tuple[StopReason, str]
 """Why a reply cannot be used: the stop reason that follows from it, and a sentence for a person."""
 
-_log = get_logger()
 _NO_LIMITS = Limits(steps=None)
 _FREE = ToolChoice()
 
@@ -531,7 +530,8 @@ async def _accept(run: Run, answer: AnswerTool, each: ReplyCall, item: Validated
 
 def _broken(run: Run, call: ToolCall, what: str, error: BaseException) -> ToolResult:
     """The result of a call that failed because another function than its tool raised."""
-    _log.warning("tool failed", tool=call.name, run_id=run.id, step=run.step, exc_info=error)
+    warn = get_logger().warning
+    warn("tool failed", tool=call.name, run_id=run.id, step=run.step, exc_info=error)
     words = f"{type(error).__name__}: {error}".removesuffix(": ")
     return error_result(call, "error", f"{call.name} failed, because {what} raised {words}")
 

@@ -40,8 +40,6 @@ from agentkit.toolset import Effect, ToolContext, ValidatedCall, result_content
 from agentkit.toolset.results import is_small
 from agentkit.wording import pluralize
 
-_log = get_logger()
-
 T = TypeVar("T")
 
 
@@ -380,7 +378,7 @@ def log_failure(
     call = {"tool": context.call.name, "run_id": context.run_id, "step": context.step}
     last = result.traceback.rstrip().rpartition("\n")[2]
     meant = isinstance(error, ToolError) or f"{ToolError.__name__}: " in last
-    log = _log.info if meant else _log.warning
+    log = get_logger().info if meant else get_logger().warning
     if error is not None:
         log("tool failed", **call, exc_info=(type(error), error, _frames(error)))
     elif result.traceback:

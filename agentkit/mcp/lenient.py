@@ -45,7 +45,6 @@ MOST_TOOLS: Final = 1_000
 _MOST_PROGRESS = 1_000  # reports of one call that are shown
 _MOST_BLOCKS = 1_000  # parts of one result
 
-_LOG = get_logger()
 _BLOCK: TypeAdapter[mcp_types.ContentBlock] = TypeAdapter(mcp_types.ContentBlock)
 
 
@@ -113,7 +112,7 @@ class _Seen:
             line = item.errors(include_url=False, include_context=False)[0].get("input")
             item = parsed(line) if isinstance(line, str) else item
         if isinstance(item, Exception):  # servers write all sorts of lines
-            _LOG.debug("mcp_line_passed_over", why=str(item)[:200])
+            get_logger().debug("mcp_line_passed_over", why=str(item)[:200])
             return None
         message = item.message
         if isinstance(message, mcp_types.JSONRPCNotification):
@@ -228,7 +227,7 @@ def _tools(result: JsonObject) -> JsonObject:
     listed = result.get("tools")
     listed = listed if isinstance(listed, list) else []
     if len(listed) > MOST_TOOLS:
-        _LOG.warning("mcp_tools_left_out", tools=len(listed), most=MOST_TOOLS)
+        get_logger().warning("mcp_tools_left_out", tools=len(listed), most=MOST_TOOLS)
     made = [tool for each in listed[: MOST_TOOLS + 1] if (tool := _tool(each)) is not None]
     cursor = result.get("nextCursor")
     kept = {k: v for k, v in result.items() if k not in ("tools", "nextCursor")}
@@ -238,7 +237,7 @@ def _tools(result: JsonObject) -> JsonObject:
 def _tool(entry: object) -> JsonObject | None:
     """The parts of a tool that the package needs, and the whole tool as it came."""
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or not entry["name"]:
-        _LOG.warning("mcp_tool_skipped", reason=f"no name: {str(entry)[:200]}")
+        get_logger().warning("mcp_tool_skipped", reason=f"no name: {str(entry)[:200]}")
         return None
     hints = entry.get("annotations")
     hints = hints if isinstance(hints, dict) else {}

@@ -64,8 +64,6 @@ from agentkit.schema.drafts import UnusableSchemaError
 from agentkit.schema.foreign import ForeignArguments
 from agentkit.toolset import ToolContext
 
-_LOG = get_logger()
-
 T = TypeVar("T")
 
 # --- transports ----------------------------------------------------------------------------------
@@ -441,12 +439,12 @@ async def _all_tools(client: Client) -> Mapping[str, mcp_types.Tool]:
         page = await client.list_tools(cursor=cursor)
         for tool in page.tools:
             if tools.setdefault(tool.name, tool) is not tool:
-                _LOG.warning("mcp_tool_skipped", reason=f"{tool.name!r} is listed twice")
+                get_logger().warning("mcp_tool_skipped", reason=f"{tool.name!r} is listed twice")
         cursor = page.next_cursor
         if cursor is None or len(tools) > MOST_TOOLS:
             break
     if cursor is not None or len(tools) > MOST_TOOLS:
-        _LOG.warning("mcp_tools_left_out", listed=len(tools), most=MOST_TOOLS)
+        get_logger().warning("mcp_tools_left_out", listed=len(tools), most=MOST_TOOLS)
     return dict(islice(tools.items(), MOST_TOOLS))
 
 
@@ -583,5 +581,5 @@ def _messages(params: mcp_types.CreateMessageRequestParams) -> Sequence[Message]
 
 
 def _refused(why: str) -> mcp_types.ErrorData:
-    _LOG.warning("mcp_question_refused", why=why)
+    get_logger().warning("mcp_question_refused", why=why)
     return mcp_types.ErrorData(code=mcp_types.INVALID_REQUEST, message=why)

@@ -56,8 +56,6 @@ from agentkit.toolset import (
 )
 from agentkit.toolset.options import note_launch
 
-_LOG = get_logger()
-
 _MOST_SCHEMA = 200_000
 """Characters of one tool's schema as JSON: a prompt that holds it has no room for much else."""
 
@@ -238,7 +236,7 @@ class McpToolset(ToolSource):
             try:
                 yield self._tool(remote, names[remote.name], link)
             except (ToolDefinitionError, RecursionError) as error:
-                _LOG.warning("mcp_tool_skipped", server=self.name, reason=str(error))
+                get_logger().warning("mcp_tool_skipped", server=self.name, reason=str(error))
 
     def _tool(self, remote: mcp_types.Tool, name: str, link: Link) -> Tool[..., Any]:
         raw = _raw(remote)
@@ -267,7 +265,7 @@ class McpToolset(ToolSource):
             made, definition=replace(made.definition, parameters=tame(made.definition.parameters))
         )
         if made.unchecked:  # the server checks again, so the tool is offered all the same
-            _LOG.warning("mcp_schema_not_checked", tool=place, what=made.unchecked)
+            get_logger().warning("mcp_schema_not_checked", tool=place, what=made.unchecked)
         return made
 
 

@@ -79,7 +79,6 @@ from agentkit.wording import printable
 
 T = TypeVar("T")
 
-_log = get_logger()
 
 _LOCKED: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
@@ -136,7 +135,7 @@ class Server:
         new = unknown_fields(str(error), OPTIONAL.keys() - self._without)
         self._without |= new
         for name in sorted(new):
-            _log.warning(
+            get_logger().warning(
                 "a field is left out, which the server refuses", field=name, lost=OPTIONAL[name]
             )
         return bool(new)
@@ -174,7 +173,7 @@ class Server:
         except AgentKitError as error:
             _raise_if_away(error)
             return False
-        _log.warning("the model is not listed by the server, and answers", model=model)
+        get_logger().warning("the model is not listed by the server, and answers", model=model)
         return True
 
     async def _get(self, path: str) -> JsonObject:
@@ -189,7 +188,7 @@ class Server:
                 continue
             if window is not None:
                 return window
-        _log.info("the server does not say how long its window is")
+        get_logger().info("the server does not say how long its window is")
         return None
 
     async def _find_family(self) -> bool | None:
@@ -214,9 +213,9 @@ class Server:
 
         found = await find_control(ask, may_be_gemma=family is not False)
         if lost := LOST[found]:
-            _log.warning("server probed", control=found, lost=lost)
+            get_logger().warning("server probed", control=found, lost=lost)
         else:
-            _log.info("server probed", control=found)
+            get_logger().info("server probed", control=found)
         return found
 
     async def ask(
@@ -293,22 +292,22 @@ class Server:
             try:
                 tokenizer = await LocalTokenizer.load(file)
             except ImportError:
-                _log.info(
+                get_logger().info(
                     "a tokenizer is at hand, but not agentkit's extra `local`", file=str(file)
                 )
                 return None
             except (OSError, ValueError) as error:
                 if self._given:
                     raise
-                _log.info("a tokenizer at hand cannot be read", error=str(error))
+                get_logger().info("a tokenizer at hand cannot be read", error=str(error))
                 continue
             theirs = theirs or await self._ids_of_check(served.name)
             if theirs is None:  # it cannot be compared
                 return tokenizer if self._given else None
             if list(theirs) == tokenizer.encode(CHECK):
-                _log.info("prompts are counted here", tokenizer=str(file))
+                get_logger().info("prompts are counted here", tokenizer=str(file))
                 return tokenizer
-            _log.warning("the tokenizer at hand is not the server's", tokenizer=str(file))
+            get_logger().warning("the tokenizer at hand is not the server's", tokenizer=str(file))
         return None
 
     async def _ids_of_check(self, model: str) -> Sequence[int] | None:
@@ -339,10 +338,10 @@ class Server:
                 prompt = await _settled(lambda: spelled(self._transport, served.name, ids))
         except AgentKitError as error:
             _raise_if_away(error)
-            _log.info("prompts cannot be counted by the server", error=str(error))
+            get_logger().info("prompts cannot be counted by the server", error=str(error))
             return None
         found = fingerprint(prompt)
-        _log.info("server probed", template=found)
+        get_logger().info("server probed", template=found)
         return found
 
 
@@ -551,7 +550,7 @@ class PromptCounter:
             if len(counts) != len(texts):  # a tokenizer with another end token
                 counts = [len(await ask(encode_tokenize(model, each))) for each in texts]
         except AgentKitError as error:
-            _log.info("tokens not counted", error=str(error))
+            get_logger().info("tokens not counted", error=str(error))
             return None
         return counts
 
@@ -566,5 +565,5 @@ class PromptCounter:
         try:
             return len(await self._server.tokens(body))
         except AgentKitError as error:
-            _log.info("tokens not counted", error=str(error))
+            get_logger().info("tokens not counted", error=str(error))
             return None

@@ -91,8 +91,6 @@ _READ_AGAIN_AFTER = (0.05, 0.25)
 _FIRST_CONTACT = 2.0
 """For how many seconds a server that has never answered is tried."""
 
-_log = get_logger()
-
 
 class VLLMModel:
     """A model behind vLLM's OpenAI-compatible server.
@@ -210,7 +208,7 @@ class VLLMModel:
                 if pause is None:
                     raise
             if not is_answered:
-                _log.info("model call failed, trying again", attempt=number, error=failure)
+                get_logger().info("model call failed, trying again", attempt=number, error=failure)
                 await anyio.sleep(pause)
             if shown or not is_answered:  # some servers refuse in the middle of a reply
                 yield StepRestarted(failure, number + 1)
@@ -368,7 +366,7 @@ class VLLMModel:
                 # The reply is whole without this. It is asked again unless it has no such path.
                 status = error.status_code if isinstance(error, ModelStatusError) else None
                 self._spells_tokens = isinstance(error, ModelError) and status not in _NO_PATH
-                _log.info("the reply's tokens cannot be read", error=str(error))
+                get_logger().info("the reply's tokens cannot be read", error=str(error))
         return replace(evidence, pieces=pieces)
 
     def _payloads(
@@ -497,7 +495,9 @@ class _Holding:
             self._language.rung = self._first
             return False
         self._language.rung = rung_below(self._control)
-        _log.warning("a constraint is refused", error=str(error), lost=LOST[self._language.rung])
+        get_logger().warning(
+            "a constraint is refused", error=str(error), lost=LOST[self._language.rung]
+        )
         return True
 
 

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from agentkit.journal.postgres import PostgresJournal, Settled, Taken
     from agentkit.trace.metrics import OpenTelemetryMetrics
 
-_log = get_logger()
 
 _POLL: Final = 2.0
 """Seconds between two looks at the queue if there is no news of it."""
@@ -142,7 +141,7 @@ class Worker:
         try:
             taken = await self._journal.take(offers) if offers else None
         except JournalError as error:
-            _log.warning("no run was taken", error=str(error))
+            get_logger().warning("no run was taken", error=str(error))
             return False
         if taken is None:
             return False
@@ -203,7 +202,9 @@ class Worker:
                         handed_over=outcome.handed_over,
                     )
                 except JournalError as error:  # its lease ends by itself
-                    _log.warning("run not given back", run_id=lease.run_id, error=str(error))
+                    get_logger().warning(
+                        "run not given back", run_id=lease.run_id, error=str(error)
+                    )
             self._at_work.pop(lease.run_id, None)
             if self._metrics is not None:
                 self._metrics.gave_back(taken.ticket.agent, outcome.state)
@@ -229,7 +230,7 @@ class Worker:
         except AgentKitError as error:
             return _Outcome("failed", str(error))
         except Exception as error:  # noqa: BLE001 - a bug in one agent must not end the other runs
-            _log.warning("run failed", run_id=lease.run_id, exc_info=error)
+            get_logger().warning("run failed", run_id=lease.run_id, exc_info=error)
             return _Outcome("failed", f"{type(error).__name__}: {error}")
         if result.stop_reason == "cancelled" and not cancellation.cancelled:
             return _Outcome("queued", handed_over=True)  # it was drained

@@ -41,8 +41,6 @@ from agentkit.schema.annotations import portable
 from agentkit.schema.ladder import KEYS, OWN, PLAIN, REAL, TIME, Doubt, Keys, doubts, fitted
 from agentkit.schema.shape import Shape
 
-_log = get_logger()
-
 
 class InvalidValueError(Exception):
     """A value is not of the type, and cannot be read as it with certainty.
@@ -100,7 +98,7 @@ class JsonType:
         except BaseException as error:
             if isinstance(error, RecursionError) and why_inexact(value) is not None:
                 raise InvalidValueError([_TOO_DEEP], value) from None
-            _log.warning("a validator raised", exc_info=error)
+            get_logger().warning("a validator raised", exc_info=error)
             raise InvalidValueError([], value, raised=error) from error
 
     def _read(self, value: object) -> Any:

@@ -16,13 +16,25 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Generic, Literal, TypeAlias, TypedDict, TypeVar, cast, get_args
-
-import structlog
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Generic,
+    Literal,
+    TypeAlias,
+    TypedDict,
+    TypeVar,
+    cast,
+    get_args,
+)
 
 from agentkit.errors import ToolError, is_async
 from agentkit.messages import JsonObject, Message, ModelSettings, ToolCall
 from agentkit.redaction import get_logger
+
+if TYPE_CHECKING:
+    from structlog.stdlib import BoundLogger
 
 Effect: TypeAlias = Literal["pure", "idempotent", "probed", "once"]
 """What running a tool twice would do: a `pure` tool changes nothing, an `idempotent` one has the
@@ -305,11 +317,11 @@ class ToolContext(RunContext[DepsT]):
         return self.handles.cancelled.is_set()
 
     @property
-    def logger(self) -> structlog.stdlib.BoundLogger:
+    def logger(self) -> BoundLogger:
         """A structlog logger over `logging`'s `agentkit.tool`. Its lines name run, step, tool and
         call, and hold no registered secret.
         """
-        logger: structlog.stdlib.BoundLogger = get_logger("agentkit.tool").bind(
+        logger: BoundLogger = get_logger("agentkit.tool").bind(
             run_id=self.run_id, step=self.step, tool=self.call.name, call_id=self.call.id
         )
         return logger

@@ -38,9 +38,7 @@ from agentkit.schema.annotations import (
     place_of,
     wrapped_in,
 )
-from agentkit.schema.drafts import UnusableSchemaError
 from agentkit.schema.feedback import MOST_PROBLEMS, Problem, feedback, unknown_key
-from agentkit.schema.foreign import ForeignArguments
 from agentkit.schema.signature import signature_of
 from agentkit.toolset.options import (
     LABELS,
@@ -491,6 +489,10 @@ class SchemaArguments:
     """
 
     def __init__(self, schema: object, function: Callable[..., Any], place: str) -> None:
+        # They bring jsonschema, which only schemas of others need.
+        from agentkit.schema.drafts import UnusableSchemaError  # noqa: PLC0415 - see above
+        from agentkit.schema.foreign import ForeignArguments  # noqa: PLC0415 - see above
+
         try:
             self._foreign = ForeignArguments(schema)
         except UnusableSchemaError as error:

@@ -72,7 +72,6 @@ from agentkit.trace.recording import (
 # --- run files -----------------------------------------------------------------------------------
 
 
-_log = get_logger()
 _NOT_KEPT = (TextDelta, ReasoningDelta, ToolCallDelta, PartialOutput, SubRunEvent)
 
 
@@ -118,7 +117,9 @@ class RunFiles:
             self._write(run_id, event)
         except OSError as error:
             self._close(run_id)
-            _log.warning("run file not written", path=str(self.path(run_id)), error=str(error))
+            get_logger().warning(
+                "run file not written", path=str(self.path(run_id)), error=str(error)
+            )
 
     def _write(self, run_id: str, event: Event) -> None:
         if isinstance(event, RunStarted):
