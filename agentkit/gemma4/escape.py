@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from operator import is_
 from typing import TypeAlias, TypeVar
 
@@ -39,6 +39,7 @@ MARK = "\u2060"
 
 _T = TypeVar("_T")
 _Change: TypeAlias = Callable[[str], str]
+_Marking: TypeAlias = tuple[re.Pattern[str], re.Pattern[str]]
 
 
 class Escape:
@@ -60,9 +61,28 @@ class Escape:
                     f"{literal!r} cannot be a control literal: it needs two characters or more to "
                     "put a word joiner between, and none of its own"
                 )
-        self._find = re.compile("|".join(map(re.escape, sorted(self.literals, key=len)[::-1])))
-        self._whole = _marking(self.literals, open_end=False)
-        self._open = _marking(self.literals, open_end=True)
+        self._heads = tuple({literal[0] for literal in self.literals})
+
+    # Compiling takes longer than all else here, and most texts hold no beginning of a literal.
+
+    @cached_property
+    def _find(self) -> re.Pattern[str]:
+        return re.compile("|".join(map(re.escape, sorted(self.literals, key=len)[::-1])))
+
+    @cached_property
+    def _whole(self) -> _Marking:
+        return _marking(self.literals, open_end=False)
+
+    @cached_property
+    def _open(self) -> _Marking:
+        return _marking(self.literals, open_end=True)
+
+    def _is_plain(self, text: str) -> bool:
+        """Whether no literal can begin in a text."""
+        for head in self._heads:  # noqa: SIM110 - a generator would cost more than the search
+            if head in text:
+                return False
+        return True
 
     # --- text ------------------------------------------------------------------------------------
 
@@ -74,11 +94,15 @@ class Escape:
             open_end: More outside text may follow with nothing in between, as between the text
                 parts of one message, so a *beginning* of a literal at the end is broken up too.
         """
+        if self._is_plain(text):
+            return text
         add, _ = self._open if open_end else self._whole
         return add.sub(lambda found: found[0] + MARK, text)
 
     def unescape(self, text: str, *, open_end: bool = False) -> str:
         """The text before `escape` with the same `open_end`."""
+        if self._is_plain(text):
+            return text
         _, remove = self._open if open_end else self._whole
         return remove.sub(lambda found: found[0][:-1], text)
 
@@ -181,9 +205,7 @@ def _map_call(call: ToolCall, change: _Change) -> ToolCall:
 
 
 @lru_cache(maxsize=16)  # each model makes its own, nearly always of the same literals
-def _marking(
-    literals: tuple[str, ...], *, open_end: bool
-) -> tuple[re.Pattern[str], re.Pattern[str]]:
+def _marking(literals: tuple[str, ...], *, open_end: bool) -> _Marking:
     """Two patterns for the first character of each literal and its run of marks.
 
     Both look ahead through a trie of the literals in which marks may stand anywhere, so they see
