@@ -8,7 +8,7 @@ import pytest
 
 from agentkit.events import ModelFinished, TextDelta
 from agentkit.models import VLLMModel
-from tests.models.test_vllm import events_of, response_of
+from tests.models.asking import events_of, response_of
 from tests.servers import says, serving, streamed, text_chunks
 
 
