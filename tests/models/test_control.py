@@ -14,11 +14,12 @@ import pytest
 from agentkit import Limits, ModelSettings, VLLMModel, tool
 from agentkit.agent import Agent
 from agentkit.errors import ModelStatusError, ServerNotReadyError
-from agentkit.events import ModelCalled
+from agentkit.events import ModelCalled, StepRestarted, TextDelta
 from agentkit.messages import Control, ModelRequest, ToolChoice, UserMessage
 from agentkit.models.calls import is_probe
 from tests.models.ladder import RUNGS, LadderServer
-from tests.virtual import run_virtual
+from tests.servers import chunk
+from tests.virtual import event, run_virtual
 
 pytestmark = pytest.mark.anyio
 
@@ -307,6 +308,32 @@ async def test_a_constraint_that_is_refused_for_some_tools_gives_way_for_these_a
     assert len([body for body in server.bodies if refusal(body)]) == 3 - RUNGS.index(rung)
     await Agent(model, tools=[wait], observers=()).run("Chat.", limits=Limits(steps=1))
     assert ("structured_outputs" in server.bodies[-1]) == (rung == "grammar")
+
+
+async def test_what_was_shown_before_a_constraint_is_refused_is_taken_back() -> None:
+    server = LadderServer("json_schema", arguments={"name": "hall"}, obeys_words=True)
+    held: list[Any] = []
+
+    def handle(request: httpx2.Request) -> httpx2.Response:
+        body = json.loads(request.content or b"{}")
+        if "response_format" not in body or is_probe(body):
+            return server(request)
+        held.append(body)
+        refusal = {"error": {"message": "the schema is too deep", "code": 400}}
+        begun = event(chunk({"content": "Let us "})) + event(refusal)
+        return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=begun)
+
+    client = httpx2.AsyncClient(transport=httpx2.MockTransport(handle))
+    told: list[object] = []
+    model = VLLMModel("http://server/v1", http_client=client)
+    agent = Agent(model, tools=[look], observers=[lambda _run, event: told.append(event)])
+    result = await agent.run("Chat.", settings=FORCED, limits=Limits(steps=1))
+    assert result.messages[1].tool_calls  # type: ignore[union-attr]  # the first reply
+    shown = [each for each in told if isinstance(each, TextDelta | StepRestarted)]
+    assert [type(each) for each in shown] == [TextDelta, StepRestarted]
+    assert "too deep" in str(shown[1])
+    await agent.run("Chat.", settings=FORCED, limits=Limits(steps=1))
+    assert len(held) == 1, "it is not held so again"
 
 
 async def test_a_refusal_that_no_constraint_caused_is_raised_and_lowers_nothing() -> None:
