@@ -4,8 +4,9 @@ Trials are drawn of cases whose rates are known: 5 to 200 cases with 1 to 8 tria
 to 0.98, all cases alike or so different that each always passes or never. Bars: every interval of a
 score or a share of calls holds in 93 % of its draws, and those of scores in 94 to 98 % on average
 over the middle rates; two equal
-models make a winner in 6 % at most (two standard errors of the drawing aside); two that are 15
-points apart are told apart as often as by scipy's own permutation test.
+models make a winner in 6 % at most (two standard errors of the drawing aside), also where one has
+more trials of each case; two that are 15 points apart are told apart as often as by scipy's own
+permutation test.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy
-from agentkit_evals.stats import difference, ratio, score, sign_flip
+from agentkit_evals.stats import difference, paired, ratio, score, sign_flip
 from scipy import stats
 
 from soak.proof import prove
 
 _CASES = (5, 10, 20, 50, 100, 200)
 _TRIALS = (1, 2, 4, 8)
+_AGAINST = {1: 8, 2: 8, 4: 1, 8: 1}
+"""Trials of a case → those of a second model that has another number of them."""
 _RATES = (0.02, 0.1, 0.5, 0.8, 0.98)
 _ALIKE = (0.0, 0.3, 0.7, 1.0)
 """Correlation of two trials of one case."""
@@ -98,13 +101,31 @@ def batch(number: int, draws: int = _DRAWS) -> dict[str, int]:
     assert held >= (_LEAST - small) * draws, f"{point}: {held} of {draws} intervals hold"
     assert around >= (_LEAST - small) * draws, f"{point}: {around} of {draws} differences hold"
     assert winners <= (_MOST_WINNERS + 2 * noise) * draws, f"{point}: {winners} of {draws} winners"
+    uneven = _uneven_winners(point, numpy.random.default_rng((number, 1)), draws)
+    assert uneven <= (_MOST_WINNERS + 2 * noise) * draws, f"{point}: {uneven} of {draws} uneven"
     shares = sum(_holds_share(point, source) for _ in range(draws // 4))
     assert shares >= (_LEAST - 2 * small) * (draws // 4), f"{point}: {shares} shares hold"
     counts = Counter(points=1, draws=draws, held=held, winners=winners, differences_held=around)
-    counts.update(share_draws=draws // 4, shares_held=shares)
+    counts.update(share_draws=draws // 4, shares_held=shares, uneven_winners=uneven)
     if point.cases >= 20 and 0.1 <= point.rate <= 0.9:
         counts.update(middle_draws=draws, middle_held=held)
     return dict(counts)
+
+
+def _uneven_winners(point: Point, source: numpy.random.Generator, draws: int) -> int:
+    """How often a winner is found of two equal models with different numbers of trials."""
+    few, many = sorted((point.trials, _AGAINST[point.trials]))
+    rates = point.rates(source, draws)
+    one, begun, rest = (source.binomial(n, rates) for n in (few, few, many - few))
+    found = 0
+    for first, second, further in zip(one, begun, rest, strict=True):
+        even = _differences(first, second, few)
+        every = [
+            Fraction(int(b) + int(more), many) - Fraction(int(a), few)
+            for a, b, more in zip(first, second, further, strict=True)
+        ]
+        found += paired(even, every) < 0.05
+    return found
 
 
 def _holds(passed: Sequence[int], point: Point) -> bool:

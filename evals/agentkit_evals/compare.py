@@ -15,7 +15,7 @@ from rich.text import Text
 from agentkit.wording import printable
 from agentkit_evals.core import EvalError, TrialResult, by_case
 from agentkit_evals.manifest import RunManifest
-from agentkit_evals.stats import Interval, detectable, difference, holm, sign_flip, student
+from agentkit_evals.stats import Interval, detectable, difference, holm, paired
 from agentkit_evals.store import Store
 
 _SURE = 0.05
@@ -34,8 +34,7 @@ class Comparison:
         left_out: Cases with a verdict in only one run.
         scores: The measure of both runs over these cases; by default pass^1.
         difference: The second score minus the first, with its interval.
-        p: The probability of so large a difference if neither is better; see `stats.sign_flip`, and
-            `stats.student` where the runs have different numbers of verdicts on a case.
+        p: The probability of so large a difference if neither is better; see `stats.paired`.
         adjusted: `p`, adjusted for all comparisons that are made at once; see `stats.holm`.
         detectable: The least difference that so many cases would show in four of five runs, if as
             many of them differed.
@@ -129,12 +128,13 @@ def _unlike(first: RunManifest, second: RunManifest) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """A run with the measure of each case that has a verdict, and the number of its verdicts."""
+    """A run with the trials that have a verdict, and the measure of each of their cases."""
 
     name: str
     manifest: RunManifest
+    measure: Measure
+    trials: Mapping[str, Sequence[TrialResult]]
     shares: Mapping[str, Fraction]
-    verdicts: Mapping[str, int]
 
     @staticmethod
     def of(store: Store, measure: Measure) -> _Measured:
@@ -142,8 +142,12 @@ class _Measured:
         cases = by_case(graded)
         measured = {case: measure(results) for case, results in cases.items()}
         shares = {case: share for case, share in measured.items() if share is not None}
-        verdicts = {case: len(results) for case, results in cases.items()}
-        return _Measured(store.folder.name, store.manifest(), shares, verdicts)
+        return _Measured(store.folder.name, store.manifest(), measure, cases, shares)
+
+    def beginning(self, case: str, trials: int) -> Fraction | None:
+        """The measure of so many trials of a case, in the order of their numbers."""
+        ordered = sorted(self.trials[case], key=lambda result: result.trial)
+        return self.measure(ordered[:trials])
 
     def mean(self, cases: Sequence[str]) -> float:
         return float(mean(self.shares[case] for case in cases))
@@ -159,9 +163,7 @@ def _compared(first: _Measured, second: _Measured) -> Comparison | None:
     differences = {case: second.shares[case] - first.shares[case] for case in both}
     gained = [case for case, much in differences.items() if much > 0]
     lost = [case for case, much in differences.items() if much < 0]
-    p = sign_flip(list(differences.values()))
-    if any(first.verdicts[case] != second.verdicts[case] for case in both):
-        p = max(p, student([float(much) for much in differences.values()]))
+    p = paired(_even_differences(first, second, both), list(differences.values()))
     return Comparison(
         suite=first.manifest.suite,
         runs=(first.name, second.name),
@@ -177,6 +179,17 @@ def _compared(first: _Measured, second: _Measured) -> Comparison | None:
         lost=lost,
         winner=None,
     )
+
+
+def _even_differences(first: _Measured, second: _Measured, cases: Iterable[str]) -> list[Fraction]:
+    """The difference of each case over as many of its trials as both runs have."""
+    found: list[Fraction] = []
+    for case in cases:
+        trials = min(len(first.trials[case]), len(second.trials[case]))
+        one, other = first.beginning(case, trials), second.beginning(case, trials)
+        if one is not None and other is not None:
+            found.append(other - one)
+    return found
 
 
 # --- output ------------------------------------------------------------------------------------

@@ -173,8 +173,9 @@ def student(values: Sequence[float]) -> float:
     """The probability of a mean difference at least as large if neither of two is better, as
     Student's test has it: below 5 % where the interval of `difference` does not hold 0.
 
-    Unlike `sign_flip` it does not take the difference of a case for as likely with the other sign,
-    which it is not if one of the two has fewer trials of the case than the other.
+    It takes the mean for normally distributed. Of two that hardly ever fail that is not so, and of
+    few trials against many it finds a winner too often: twice as often as it says, of a hundred
+    cases that pass in 2 %, one trial against eight.
 
     Args:
         values: The difference of each case, between -1 and 1.
@@ -202,7 +203,7 @@ def sign_flip(values: Sequence[Fraction]) -> float:
     If neither is better, the difference of each case is as likely to have the other sign. All
     combinations of signs are counted: the exact test of Fisher and Pitman for paired samples. With
     one trial a case it is McNemar's exact test. Both of the two need as many trials of each case:
-    else a difference is not as likely to have the other sign (see `student`).
+    else a difference is not as likely to have the other sign (see `paired`).
 
     Args:
         values: The difference of each case.
@@ -226,6 +227,24 @@ def sign_flip(values: Sequence[Fraction]) -> float:
             chances = (up + down) / 2
     tail = chances[: sum(steps) - reached + 1].sum()
     return min(1.0, float(2 * tail))
+
+
+def paired(even: Sequence[Fraction], every: Sequence[Fraction]) -> float:
+    """The probability of a mean difference at least as large if neither of two is better, also
+    where the two have different numbers of trials of a case.
+
+    What decides is `sign_flip` over as many trials of each case as both have. Where there are more,
+    `student` over all of them must agree.
+
+    Args:
+        even: The difference of each case, over as many trials as both have.
+        every: The same over all trials.
+
+    Raises:
+        EvalError: scipy is missing.
+    """
+    p = sign_flip(even)
+    return p if even == every else max(p, student([float(much) for much in every]))
 
 
 def holm(chances: Sequence[float]) -> list[float]:

@@ -10,6 +10,7 @@ from agentkit_evals.stats import (
     detectable,
     difference,
     holm,
+    paired,
     pass_at_k,
     pass_hat_k,
     ratio,
@@ -98,6 +99,17 @@ def test_students_test_and_interval_agree() -> None:
         found = difference(values)
         assert (student(values) < 0.05) == (not found.low <= 0 <= found.high)
     assert student([1.0]) == student([]) == student([0.0] * 9) == 1
+
+
+def test_further_trials_of_one_run_alone_make_no_winner() -> None:
+    """Of a hundred cases that pass in 98 %, one trial of each often has no failure at all."""
+    even, every = [Fraction(0)] * 100, [Fraction(-1, 8)] * 16 + [Fraction(0)] * 84
+    assert student([float(much) for much in every]) < 0.05
+    assert sign_flip(every) < 0.05
+    assert paired(even, every) == 1
+    surely = [Fraction(1)] * 9 + [Fraction(0)]
+    assert paired(surely, surely) == sign_flip(surely) < 0.05
+    assert paired(surely, [Fraction(1)] * 5 + [Fraction(-1, 2)] * 5) > 0.05
 
 
 @given(st.lists(st.integers(-4, 4), min_size=1, max_size=9))
