@@ -6,16 +6,26 @@ from itertools import pairwise
 
 import pytest
 
-from agentkit.context import Context, ContextWindow, Count, CountPrompt, PromptForm
+from agentkit.context import (
+    Context,
+    ContextWindow,
+    Count,
+    CountPrompt,
+    DropOldExchanges,
+    PromptForm,
+    Summarize,
+)
 from agentkit.errors import ContextWindowError
-from agentkit.events import PromptTokens
+from agentkit.events import ContextCompacted, PromptTokens, Summary
 from agentkit.messages import (
     AssistantMessage,
     Message,
     ModelRequest,
+    ModelResponse,
     ModelSettings,
     SystemMessage,
     ToolCall,
+    ToolDefinition,
     ToolMessage,
     Usage,
     UserMessage,
@@ -377,3 +387,103 @@ def test_a_window_that_is_restored_sends_what_the_first_one_would_have_sent() ->
     longer = asked([*messages, *steps(1, 60)])
     ours, theirs = (driven(each.fit(longer, form)) for each in (window, restored))
     assert theirs == ours
+
+
+# --- what the record says, and bounds ------------------------------------------------------------
+
+
+def test_tools_are_of_what_can_never_be_left_out() -> None:
+    tools = [ToolDefinition("read", "Reads a file.", {"type": "object"})]
+    request = ModelRequest((*TASK, *steps(1, 50)), tools, ModelSettings())
+    sent = driven(ContextWindow().fit(request, form_of(tools))).within.sent
+    assert sent is not None
+    assert sent.parts["tools"] > 0
+    stays = ("instructions", "tools", "user", "format")
+    assert sent.stays == sum(sent.parts[part] for part in stays)
+
+
+def test_the_record_says_whether_a_new_result_was_shortened() -> None:
+    window = ContextWindow(Context(result_tokens=300))
+    for number, size, shortened in ((1, 20, False), (2, 2_000, True)):
+        messages = [*TASK, *steps(number - 1, 20), *steps(number, size)[-2:]]
+        assert driven(window.fit(asked(messages), form_of())).within.shortened is shortened
+
+
+def test_a_preview_is_one_of_the_whole_result_and_not_of_what_the_history_holds_of_it() -> None:
+    whole = {3: "The whole begins here. " + "word " * 2_000}  # the task is the first message
+    window = ContextWindow(Context(result_tokens=300), whole=whole.get)
+    fitted = driven(window.fit(asked([*TASK, *steps(1, 1_000)]), form_of()))
+    assert text_of(fitted.request.messages[-1].content).startswith("The whole begins here. ")
+
+
+@pytest.mark.parametrize(("page", "other", "kept"), [(300, 3_000, True), (3_000, 60, False)])
+def test_a_page_of_an_old_result_is_cut_last(page: int, other: int, kept: bool) -> None:
+    names = ["read_result", *["read"] * 5]
+    calls = tuple(ToolCall(f"c{n}", name) for n, name in enumerate(names))
+    results = [
+        ToolMessage(call.id, call.name, f"{call.id} " + "word " * (other if at else page))
+        for at, call in enumerate(calls)
+    ]
+    window = ContextWindow(Context(result_tokens=2_000), recall=frozenset({"read_result"}))
+    messages = [*TASK, AssistantMessage(None, calls), *results]
+    fitted = driven(window.fit(asked(messages), form_of(window=2_500)))
+    assert fitted.tokens <= 2_500 - 256
+    shown = text_of(fitted.request.messages[3].content)
+    assert (shown == results[0].content) is kept
+
+
+def test_the_limit_itself_is_not_beyond_the_limit() -> None:
+    messages = [*TASK, *steps(12, 60)]
+    tokens_of_all = driven(ContextWindow().fit(asked(messages), form_of())).tokens
+    for limit, beyond in ((tokens_of_all, False), (tokens_of_all - 1, True)):
+        window = ContextWindow(Context(compact_at=limit), repeatable={"read"})
+        driven(window.fit(asked(messages[:4]), form_of()))
+        fitted = driven(window.fit(asked(messages), form_of()))
+        assert (fitted.compacted is not None) is beyond
+
+
+def test_what_is_dropped_is_recorded_as_of_no_size() -> None:
+    window = ContextWindow(Context(compaction=[DropOldExchanges()]))
+    dropped: list[int] = []
+    for number in range(1, 30):
+        fitted = driven(window.fit(asked([*TASK, *steps(number, 80)]), form_of(window=2_048)))
+        assert fitted.within.sent is not None
+        dropped += [size for _, state, size in fitted.within.sent.changes if state == "dropped"]
+        window.observe(Usage(input_tokens=fitted.tokens))
+    assert set(dropped) == {0}
+
+
+def test_a_limit_of_the_users_own_is_counted_for_too() -> None:
+    asks: list[Count] = []
+
+    def answer(wanted: Count) -> list[int] | None:
+        asks.append(wanted)
+        return encoded(wanted)
+
+    form, request = replace(form_of(), asks=True), asked([*TASK, *steps(1, 300)])
+    sent = driven(ContextWindow().fit(request, form), answer).within.sent
+    assert asks == [], "there is room for it however it is counted"
+    assert sent is not None
+    assert not sent.exact
+    driven(ContextWindow(Context(compact_at=1_000)).fit(request, form), answer)
+    assert asks
+
+
+def test_a_recorded_summary_of_other_messages_is_not_taken() -> None:
+    told: list[ModelRequest] = []
+
+    def writer(request: ModelRequest) -> ModelResponse:
+        told.append(request)
+        return ModelResponse(AssistantMessage("What I read."), "stop", Usage(900, 40))
+
+    recorded = ContextCompacted(9, 9, ("call_99",), 77, "", summary=Summary("Of another run."))
+    window = ContextWindow(Context(compact_at=3_000, compaction=[Summarize(tokens=300)]))
+    window.expect([recorded])
+    for number in range(30):
+        messages = [*TASK, *steps(number, 60)]
+        fitted = driven(window.fit(asked(messages), form_of()), reply=writer)
+        window.observe(Usage(input_tokens=fitted.tokens))
+        if fitted.compacted is not None:
+            break
+    assert len(told) == 1
+    assert "What I read." in window.use().summary
