@@ -398,22 +398,20 @@ class VLLMModel:
         """The request's settings, and for those it lacks the model's or what its profile says."""
         asked = (request.settings, bool(request.tools), served)  # nearly always as just before
         known, settings = self._newest_settings
-        if not all(map(is_, asked, known)):
-            settings = self._completed(*asked)
-            self._newest_settings = asked, settings
-        return settings
-
-    def _completed(self, given: ModelSettings, tools: bool, served: ServedModel) -> ModelSettings:
-        settings = given.over(self._settings)
+        if all(map(is_, asked, known)):
+            return settings
+        settings = request.settings.over(self._settings)
         thinking, max_tokens = settings.thinking, settings.max_tokens
-        if thinking is None and tools:
+        if thinking is None and request.tools:
             profile = profile_of(served)
             if profile is not GENERIC:  # what says nothing settles nothing
                 thinking = profile.thinking_with_tools
         if max_tokens is None:
             window = served.max_model_len or 2 * DEFAULT_MAX_TOKENS
             max_tokens = min(DEFAULT_MAX_TOKENS, window // 2)
-        return replace(settings, thinking=thinking, max_tokens=max_tokens)
+        settings = replace(settings, thinking=thinking, max_tokens=max_tokens)
+        self._newest_settings = asked, settings
+        return settings
 
     async def aclose(self) -> None:
         """Closes this event loop's connections."""
