@@ -101,12 +101,14 @@ def batch(number: int, draws: int = _DRAWS) -> dict[str, int]:
     assert held >= (_LEAST - small) * draws, f"{point}: {held} of {draws} intervals hold"
     assert around >= (_LEAST - small) * draws, f"{point}: {around} of {draws} differences hold"
     assert winners <= (_MOST_WINNERS + 2 * noise) * draws, f"{point}: {winners} of {draws} winners"
-    uneven = _uneven_winners(point, numpy.random.default_rng((number, 1)), draws)
-    assert uneven <= (_MOST_WINNERS + 2 * noise) * draws, f"{point}: {uneven} of {draws} uneven"
-    shares = sum(_holds_share(point, source) for _ in range(draws // 4))
-    assert shares >= (_LEAST - 2 * small) * (draws // 4), f"{point}: {shares} shares hold"
+    few = draws // 4
+    uneven = _uneven_winners(point, numpy.random.default_rng((number, 1)), few)
+    most = (_MOST_WINNERS + 4 * noise) * few  # of a quarter of the draws: twice the noise
+    assert uneven <= most, f"{point}: {uneven} of {few} winners with unequal trials"
+    shares = sum(_holds_share(point, source) for _ in range(few))
+    assert shares >= (_LEAST - 2 * small) * few, f"{point}: {shares} shares hold"
     counts = Counter(points=1, draws=draws, held=held, winners=winners, differences_held=around)
-    counts.update(share_draws=draws // 4, shares_held=shares, uneven_winners=uneven)
+    counts.update(share_draws=few, shares_held=shares, uneven_draws=few, uneven_winners=uneven)
     if point.cases >= 20 and 0.1 <= point.rate <= 0.9:
         counts.update(middle_draws=draws, middle_held=held)
     return dict(counts)
