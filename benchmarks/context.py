@@ -8,6 +8,7 @@ new messages rendered and counted, the rest looked up. What it costs must not gr
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import sys
 import time
@@ -88,6 +89,7 @@ def _driven(steps: Steps[Fitted], decoder: Decoder) -> Fitted:
 
 def main() -> int:
     """Prints the table."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     decoder = Decoder()
     print("steps before  tokens of the prompt  CPU ms per step")
     for history_steps, lines in ((1, 10), (10, 10), (50, 10), (50, 100), (400, 20)):

@@ -9,6 +9,7 @@ invalid with the grammar on, beyond chance.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
@@ -55,6 +56,7 @@ def main() -> int:
     """Runs all and writes `docs/proof/evals_live.json`; 1 if a trial has no verdict, or the grammar
     makes no difference.
     """
+    argparse.ArgumentParser(description=__doc__).parse_args()
     install(print)
     with live_server(checkpoint_folder("random")) as server:
         os.environ["AGENTKIT_API_KEY"] = server.api_key

@@ -9,6 +9,7 @@ conversations run.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import random
@@ -127,6 +128,7 @@ def _replicas() -> Generator[tuple[LiveServer, LiveServer]]:
 
 def main() -> int:
     """Plays all of it and writes `docs/proof/router.json`; 1 if a bar is missed."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     began = time.monotonic()
     with _replicas() as (one, two):
         urls, key = [one.url, two.url], one.api_key

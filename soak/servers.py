@@ -7,6 +7,7 @@ The scenarios are those of `agentkit accept`, streamed and whole.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -111,8 +112,13 @@ def _wrong(result: dict[str, Any]) -> int:
     return sum(list(way.values()).count("wrong") for way in result["scenarios"].values())
 
 
-def main(names: Sequence[str]) -> int:
-    """Runs the proof on these servers; results of the others are kept."""
+def main() -> int:
+    """Runs the proof on the named servers; results of the others are kept."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(SERVERS))
+    names: list[str] = parser.parse_args().names
+    if unknown := set(names) - set(SERVERS):
+        parser.error(f"no such server: {', '.join(sorted(unknown))}")
     known: dict[str, Any] = {}
     if names and _PROOF.is_file():
         known = json.loads(_PROOF.read_text(encoding="utf-8"))["servers"]
@@ -126,4 +132,4 @@ def main(names: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

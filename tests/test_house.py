@@ -160,3 +160,13 @@ def test_no_public_function_of_the_library_passes_keywords_through() -> None:
         and passes_on(node, node.args.kwarg.arg)
     ]
     assert passing == []
+
+
+def test_a_proof_or_a_benchmark_that_is_asked_for_help_does_not_begin_to_work() -> None:
+    started_by_others = {"benchmarks/model_server.py", "soak/forked.py"}
+    silent = set[str]()
+    for file in (*REPO.glob("soak/*.py"), *REPO.glob("benchmarks/*.py")):
+        text = file.read_text()
+        if "__main__" in text and "ArgumentParser(" not in text and "prove(" not in text:
+            silent.add(str(file.relative_to(REPO)))
+    assert silent == started_by_others
