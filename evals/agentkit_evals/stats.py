@@ -173,9 +173,9 @@ def student(values: Sequence[float]) -> float:
     """The probability of a mean difference at least as large if neither of two is better, as
     Student's test has it: below 5 % where the interval of `difference` does not hold 0.
 
-    It takes the mean for normally distributed. Of two that hardly ever fail that is not so, and of
-    few trials against many it finds a winner too often: twice as often as it says, of a hundred
-    cases that pass in 2 %, one trial against eight.
+    It assumes that the mean is normally distributed. For two that hardly ever fail it is not: with
+    one trial of each of a hundred cases against eight, and 98 % that pass, this finds a winner
+    twice as often as it says.
 
     Args:
         values: The difference of each case, between -1 and 1.
