@@ -31,34 +31,18 @@ def _subject(folder: str) -> str:
 
 
 def _holds(folder: str, listed: Listing) -> str:
+    """The answer to whatever a listing tells: how many there are, of what kind, which."""
     if not listed.names:
         return f"{_subject(folder)} is empty."
     return f"{_subject(folder)} holds {listed.head}: {project.some(listed.names)}"
 
 
-def _counted(folder: str, listed: Listing) -> str:
-    if not listed.names:
-        return f"{_subject(folder)} is empty."
-    return f"{_subject(folder)} holds {listed.head}."
-
-
-def _folders(folder: str, listed: Listing) -> str:
-    found = tuple(name for name in listed.names if name.endswith("/"))
-    if not found:
-        return f"{_subject(folder)} holds no folders."
-    count = listed.head.partition("(")[2].partition(" folder")[0]
-    return f"{_subject(folder)} holds {count} folder{'s' * (len(found) > 1)}: {project.some(found)}"
-
-
-Answer = Callable[[str, Listing], str]
-
-
-def _listing(draw: Draw, question: str, folder: str, answer: Answer) -> Exchange:
+def _listing(draw: Draw, question: str, folder: str) -> Exchange:
     names = [] if draw.chance(0.04) else project.entries(draw)
     listed = project.listing(draw, names)
     done = step("list_files", listed.text, folder=folder)
     topic = Topic("folder", folder, "", tuple(names))
-    return Exchange(question, (done,), answer(folder, listed), topic)
+    return Exchange(question, (done,), _holds(folder, listed), topic)
 
 
 def _shown(draw: Draw, folder: str) -> str:
@@ -69,49 +53,39 @@ def _shown(draw: Draw, folder: str) -> str:
 def list_(draw: Draw, _: Topic) -> Exchange:
     """`What is in docs?`."""
     folder = draw.folder()
-    return _listing(draw, draw.ask("list", folder=_shown(draw, folder)), folder, _holds)
+    return _listing(draw, draw.ask("list", folder=_shown(draw, folder)), folder)
 
 
 @kind(4)
 def list_here(draw: Draw, _: Topic) -> Exchange:
     """`What files are here?`."""
-    return _listing(draw, draw.ask("list here"), ".", _holds)
+    return _listing(draw, draw.ask("list here"), ".")
 
 
 @kind(2)
 def folders(draw: Draw, _: Topic) -> Exchange:
     """`Which folders are there?`."""
-    return _listing(draw, draw.ask("folders"), ".", _folders)
+    return _listing(draw, draw.ask("folders"), ".")
 
 
 @kind(1)
 def folders_in(draw: Draw, _: Topic) -> Exchange:
     """`Which folders are in src?`."""
     folder = draw.folder()
-    return _listing(draw, draw.ask("folders in", folder=folder), folder, _folders)
+    return _listing(draw, draw.ask("folders in", folder=folder), folder)
 
 
 @kind(3)
 def count(draw: Draw, _: Topic) -> Exchange:
     """`How many files are in docs?`."""
     folder = draw.folder()
-    return _listing(draw, draw.ask("count", folder=_shown(draw, folder)), folder, _counted)
+    return _listing(draw, draw.ask("count", folder=_shown(draw, folder)), folder)
 
 
 @kind(1)
 def count_here(draw: Draw, _: Topic) -> Exchange:
     """`How many files are there?`."""
-    return _listing(draw, draw.ask("count here"), ".", _counted)
-
-
-def _of_kind(suffix: str) -> Answer:
-    def answer(folder: str, listed: Listing) -> str:
-        number = listed.kinds[suffix]
-        if not number:
-            return f"{_subject(folder)} holds no {suffix} files."
-        return f"{_subject(folder)} holds {number} {suffix} file{'s' * (number > 1)}."
-
-    return answer
+    return _listing(draw, draw.ask("count here"), ".")
 
 
 def _kind_of_file(draw: Draw) -> tuple[str, str]:
@@ -127,8 +101,8 @@ def _with_kind(draw: Draw, question: Callable[[str], str], folder: str) -> Excha
     name = draw.pick(known) if known and draw.chance(0.8) else _kind_of_file(draw)[0]
     listed = project.listing(draw, names)
     done = step("list_files", listed.text, folder=folder)
-    answer = _of_kind(LANGUAGES[name])(folder, listed)
-    return Exchange(question(name), (done,), answer, Topic("folder", folder, "", tuple(names)))
+    topic = Topic("folder", folder, "", tuple(names))
+    return Exchange(question(name), (done,), _holds(folder, listed), topic)
 
 
 @kind(4)
@@ -173,14 +147,14 @@ def list_two(draw: Draw, _: Topic) -> Exchange:
 @kind(1)
 def which_tests(draw: Draw, _: Topic) -> Exchange:
     """`Which tests are there?`."""
-    return _listing(draw, draw.ask("test files"), "tests", _holds)
+    return _listing(draw, draw.ask("test files"), "tests")
 
 
 @kind(4, after=("folder",))
 def and_folder(draw: Draw, _: Topic) -> Exchange:
     """`And in docs?` after a listing."""
     folder = draw.folder()
-    return _listing(draw, draw.ask("and in", folder=_shown(draw, folder)), folder, _holds)
+    return _listing(draw, draw.ask("and in", folder=_shown(draw, folder)), folder)
 
 
 # --- files --------------------------------------------------------------------------------------

@@ -1,7 +1,9 @@
-"""From dialogues to batches: which tokens count, what is padded with what, in which order.
+"""From dialogues to batches: which tokens count, what is computed once, in which order.
 
-All of it follows from the number of a shard, so that the same batches come whatever makes them and
-wherever training is stopped.
+A batch is some dialogues with the same tools. What stands before their questions, mostly the
+declarations, is in it once; the rest is packed into rows, where each dialogue sees what is shared
+and itself. All of it follows from the batch's number, so that the same batches come whatever makes
+them and wherever training is stopped.
 """
 
 from __future__ import annotations
@@ -10,8 +12,9 @@ import random
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
+from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -22,9 +25,8 @@ from torch import Tensor
 from training.tiny_gemma4 import tokenizer as tokenizers_
 from training.tiny_gemma4.dialogue import Sample
 from training.tiny_gemma4.draw import Draw
-from training.tiny_gemma4.generate import sample
+from training.tiny_gemma4.generate import sample, siblings
 
-SHARD = 512  # dialogues drawn at once and sorted by length
 TOKENIZER_SEED, TOKENIZER_SAMPLES = 7, 6000
 
 
@@ -33,29 +35,59 @@ class Mixture:
     """What is trained on.
 
     Attributes:
-        tokens: Of one batch, padding included.
-        longest: Tokens; longer dialogues are left out.
-        grow: Over so many shards the dialogues grow from one question to six, and from 640 tokens
-            to the longest: short ones teach to copy, and most are learnt from in the same time.
-        warm_up: Steps of repeated random sequences only.
+        dialogues: Of one batch.
+        questions: Of one dialogue at most.
+        longest: Tokens of what is shared, and of the rest of one dialogue; longer ones are left
+            out.
+        short: The same for the rest in most batches, whose rows are so long: attention is what
+            long rows cost.
+        long: Share of the batches that have longer ones.
+        grow: Over so many batches the dialogues grow from one question to all: short ones teach to
+            copy, and most are learnt from in the same time.
+        warm_up: Batches of repeated random sequences only.
         repeats: Share of such batches afterwards.
         others: Weight of the tokens that are not the model's own.
     """
 
-    tokens: int = 2048
-    longest: int = 1536
-    grow: int = 24
+    dialogues: int = 12
+    questions: int = 3
+    longest: int = 1280
+    short: int = 512
+    long: float = 0.15
+    grow: int = 4000
     warm_up: int = 100
-    repeats: float = 0.08
+    repeats: float = 0.05
     others: float = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Token ids and the weight of predicting each, both (batch, tokens)."""
+    """Dialogues that begin alike.
 
+    Attributes:
+        shared: Token ids that they begin with, (tokens).
+        shared_weights: Of predicting each of them.
+        ids: The rest, one dialogue behind another, (rows, tokens).
+        weights: Of predicting each of them from the one before it.
+        positions: Of each token in the rest of its dialogue.
+        dialogues: The number, in its row, of the dialogue that each token belongs to.
+    """
+
+    shared: Tensor
+    shared_weights: Tensor
     ids: Tensor
     weights: Tensor
+    positions: Tensor
+    dialogues: Tensor
+
+    @property
+    def tokens(self) -> int:
+        """All that are computed."""
+        return self.shared.numel() + self.ids.numel()
+
+    def to(self, device: str) -> Batch:
+        """The same on a device."""
+        return Batch(*(getattr(self, each.name).to(device) for each in fields(self)))
 
 
 Row = tuple[list[int], list[float]]
@@ -112,43 +144,64 @@ def _tokenizer(file: Path) -> Tokenizer:
     return Tokenizer.from_file(str(file))
 
 
-# --- shards -------------------------------------------------------------------------------------
+# --- batches ------------------------------------------------------------------------------------
 
 
-def shard_batches(number: int, file: Path, mixture: Mixture) -> list[list[Row]]:
-    """The rows of each batch of a shard: of similar lengths, the batches in random order."""
-    draw, tokenizer = Draw(1_000_003 * (number + 1)), _tokenizer(file)
+def batch(number: int, file: Path, mixture: Mixture) -> Batch:
+    """The batch of a number.
+
+    Args:
+        number: From 0 on.
+        file: Of the tokenizer.
+        mixture: What is trained on.
+    """
+    tokenizer = _tokenizer(file)
+    rng = random.Random(number)
+    if number < mixture.warm_up or rng.random() < mixture.repeats:
+        return repeated_batch(rng, tokenizer.get_vocab_size(), 2 * mixture.longest)
+    longest = mixture.longest if rng.random() < mixture.long else mixture.short
+    draw = Draw(1_000_003 * (number + 1))
     grown = min(1.0, number / max(mixture.grow, 1))
-    longest = round(640 + grown * (mixture.longest - 640))
-    questions = 1 + round(grown * 5)
-    rows = [encode(sample(draw, questions), tokenizer, mixture.others) for _ in range(SHARD)]
-    rows = sorted((row for row in rows if len(row[0]) <= longest), key=lambda row: len(row[0]))
-    found: list[list[Row]] = []
-    start = 0
-    while start < len(rows):
-        end = start + 1
-        while end < len(rows) and padded(rows[end]) * (end + 1 - start) <= mixture.tokens:
-            end += 1
-        found.append(rows[start:end])
-        start = end
-    draw.rng.shuffle(found)
-    return found
+    questions = 1 + round(grown * (mixture.questions - 1))
+    while True:
+        made = siblings(draw, mixture.dialogues, questions)
+        start = made[0].prompt.partition("<|turn>user")[0]
+        shared = len(tokenizer.encode(start, add_special_tokens=False).ids)
+        rows = [encode(each, tokenizer, mixture.others) for each in made]
+        rows = [row for row in rows if len(row[0]) - shared <= longest]
+        if rows and shared <= mixture.longest:
+            return packed(rows, shared)
 
 
-def padded(row: Row) -> int:
-    """The length that a row is padded to."""
-    return -(-len(row[0]) // 64) * 64
+def packed(rows: list[Row], shared: int) -> Batch:
+    """Dialogues in as few equal rows as they fit into, the longest first.
 
-
-def pad(rows: list[Row]) -> Batch:
-    """Rows, the longest last, as one batch."""
-    longest = padded(rows[-1])
-    ids = torch.zeros(len(rows), longest, dtype=torch.long)
-    weights = torch.zeros(len(rows), longest)
-    for at, (tokens, row) in enumerate(rows):
-        ids[at, : len(tokens)] = torch.tensor(tokens)
-        weights[at, : len(row)] = torch.tensor(row)
-    return Batch(ids, weights)
+    Args:
+        rows: Of each dialogue its tokens and their weights.
+        shared: The number of tokens that all of them begin with.
+    """
+    rest = [(ids[shared:], weights[shared:]) for ids, weights in rows]
+    rest.sort(key=lambda each: len(each[0]), reverse=True)
+    width = len(rest[0][0])
+    filled: list[list[Row]] = []
+    for each in rest:
+        used = (sum(len(ids) for ids, _ in row) for row in filled)
+        at = next((at for at, n in enumerate(used) if n + len(each[0]) <= width), None)
+        if at is None:
+            filled.append([each])
+        else:
+            filled[at].append(each)
+    ids, positions, dialogues = (torch.zeros(len(filled), width, dtype=torch.long) for _ in "123")
+    weights = torch.zeros(len(filled), width)
+    for at, row in enumerate(filled):
+        start = 0
+        for number, (tokens, weighed) in enumerate(row, 1):
+            place = (at, slice(start, start := start + len(tokens)))
+            ids[place], weights[place] = torch.tensor(tokens), torch.tensor(weighed)
+            weights[place][0] = 0.0  # the token before it belongs to another dialogue
+            positions[place], dialogues[place] = torch.arange(len(tokens)), number
+    first, weighed = rows[0][0][:shared], rows[0][1][:shared]
+    return Batch(torch.tensor(first), torch.tensor(weighed), ids, weights, positions, dialogues)
 
 
 def repeated_batch(rng: random.Random, vocabulary: int, tokens: int) -> Batch:
@@ -157,7 +210,7 @@ def repeated_batch(rng: random.Random, vocabulary: int, tokens: int) -> Batch:
     Half of them use a handful of tokens, so that more than the last token must be matched.
     """
     length = rng.choice([256, 384, 512, 768])
-    rows, weights = [], []
+    rows: list[Row] = []
     for _ in range(max(tokens // length, 1)):
         row: list[int] = []
         weight: list[float] = []
@@ -168,46 +221,28 @@ def repeated_batch(rng: random.Random, vocabulary: int, tokens: int) -> Batch:
             gap = rng.choices(range(vocabulary), k=rng.randint(0, length // 2))
             row += [*piece, *gap, *piece]
             weight += [0.0] * (len(piece) + len(gap)) + [0.0] * 3 + [1.0] * (len(piece) - 3)
-        rows.append(row[:length])
-        weights.append(weight[:length])
-    return Batch(torch.tensor(rows), torch.tensor(weights))
-
-
-def _shards(first: int, file: Path, mixture: Mixture, workers: int) -> Iterator[list[list[Row]]]:
-    """Shards without end, made ahead by worker processes if there are any."""
-    if not workers:
-        while True:
-            yield shard_batches(first, file, mixture)
-            first += 1
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        ahead: deque[Future[list[list[Row]]]] = deque()
-        while True:
-            while len(ahead) < 2 * workers:
-                ahead.append(pool.submit(shard_batches, first + len(ahead), file, mixture))
-            yield ahead.popleft().result()
-            first += 1
+        rows.append(([2, *row[: length - 1]], [0.0, *weight[: length - 1]]))
+    return packed(rows, 1)
 
 
 def batches(
-    file: Path, mixture: Mixture, step: int, shard: int, *, workers: int = 0
-) -> Iterator[tuple[Batch, str, int]]:
-    """Batches without end, each with its kind and the shard it comes from.
+    file: Path, mixture: Mixture, first: int, every: int = 1, *, workers: int = 0
+) -> Iterator[Batch]:
+    """Batches without end.
 
     Args:
         file: Of the tokenizer.
         mixture: What is trained on.
-        step: How many batches there were before.
-        shard: The shard to begin with.
-        workers: Processes that make shards ahead.
+        first: The number of the first one.
+        every: From one number to the next: as many as there are processes that train.
+        workers: Processes that make them ahead.
     """
-    vocabulary = _tokenizer(file).get_vocab_size()
-    for rows in _shards(shard, file, mixture, workers):
-        for each in rows:
-            rng = random.Random(step)
-            while step < mixture.warm_up or rng.random() < mixture.repeats:
-                yield repeated_batch(rng, vocabulary, mixture.tokens), "repeat", shard
-                step += 1
-                rng = random.Random(step)
-            yield pad(each), "dialogue", shard
-            step += 1
-        shard += 1
+    if not workers:
+        for number in count(first, every):
+            yield batch(number, file, mixture)
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        ahead: deque[Future[Batch]] = deque()
+        for number in count(first, every):
+            ahead.append(pool.submit(batch, number, file, mixture))
+            if len(ahead) >= 4 * workers:
+                yield ahead.popleft().result()

@@ -82,6 +82,11 @@ class Exchange:
         """The tools it calls."""
         return [name for step in self.steps for name, _ in step.calls]
 
+    @property
+    def needs_no_tool(self) -> bool:
+        """Whether it is one that must not be asked where a tool might do it."""
+        return self.bare and self.kind in ("beyond", "write", "say")
+
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:

@@ -1,13 +1,15 @@
 """Synthetic dialogues in Gemma 4's native format: who asks what, which calls, which answer.
 
-`dialogue` draws one from the table of kinds; `sample` cuts it where a model call would happen and
-renders exactly what the server would have sent and what the model should write, with Google's
-canonical template (2026-07-09, the one of the large models) as vLLM 0.32 feeds it.
+`dialogue` draws one from the table of kinds, `siblings` several that have the same system text and
+tools. A sample of a dialogue is cut where a model call would happen: exactly what the server would
+have sent and what the model should write, with Google's canonical template (2026-07-09, the one of
+the large models) as vLLM 0.32 feeds it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from agentkit.gemma4.render import render
@@ -24,8 +26,9 @@ from training.tiny_gemma4.dialogue import (
 from training.tiny_gemma4.draw import Draw, mentions_heldout
 from training.tiny_gemma4.kinds import KINDS, START, drawn
 from training.tiny_gemma4.made_up import made_up_skill
+from training.tiny_gemma4.other_tools import used_again
 from training.tiny_gemma4.project import PROJECT_SYSTEM, PROJECT_TOOLS, declaration
-from training.tiny_gemma4.skills import SKILLS
+from training.tiny_gemma4.skills import SKILLS, Skill
 
 FAMILIES = (about_code, about_facts, about_files, other_tools, small_talk)
 """The modules that fill the table of kinds."""
@@ -40,7 +43,7 @@ SYSTEMS = (
     "You answer questions. Look things up before you answer.",
     "Use a tool for every question that needs one, and answer from its result.",
 )
-_MOST_SKILLS = 4
+_MOST_SKILLS = 3
 
 
 def _system(draw: Draw) -> str | None:
@@ -88,32 +91,74 @@ def _declarations(draw: Draw, exchanges: Sequence[Exchange]) -> tuple[dict[str, 
     return tuple(tools)
 
 
-def assemble(draw: Draw, exchanges: Sequence[Exchange]) -> Dialogue:
-    """The dialogue of some exchanges, its tools and system text drawn."""
-    thinking = draw.chance(0.1)
-    system = _system(draw)
-    messages: list[Message] = [] if system is None else [SystemMessage(system)]
-    for exchange in exchanges:
-        messages += messages_of(exchange, len(messages), thinking=thinking)
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What dialogues can share: all that stands before the first question."""
+
+    system: str | None
+    tools: tuple[dict[str, Any], ...]
+    thinking: bool
+
+    def around(self, exchanges: Sequence[Exchange]) -> Dialogue:
+        """The dialogue of some exchanges."""
+        messages: list[Message] = [] if self.system is None else [SystemMessage(self.system)]
+        for exchange in exchanges:
+            messages += messages_of(exchange, len(messages), thinking=self.thinking)
+        return Dialogue(exchanges[-1].kind, self.tools, tuple(messages), self.thinking)
+
+
+def _frame(draw: Draw, exchanges: Sequence[Exchange]) -> Frame:
+    """A system text and the tools for some exchanges."""
+    thinking, system = draw.chance(0.1), _system(draw)
     tools = _declarations(draw, exchanges)
     if all(exchange.bare for exchange in exchanges) and draw.chance(0.1):
         tools = ()
-    return Dialogue(exchanges[-1].kind, tools, tuple(messages), thinking)
+    return Frame(system, tools, thinking)
 
 
-def _exchanges(draw: Draw, count: int) -> list[Exchange]:
-    topic, found = START, list[Exchange]()
-    skills: dict[str, Any] = {}
-    while len(found) < count:
-        made = drawn(draw, topic)
+def assemble(draw: Draw, exchanges: Sequence[Exchange]) -> Dialogue:
+    """The dialogue of some exchanges, its tools and system text drawn."""
+    return _frame(draw, exchanges).around(exchanges)
+
+
+class _Thread:
+    """Exchanges one after the other, with no more tools than a prompt has room for.
+
+    What no tool can answer is never asked where an everyday tool is: one might do it.
+    """
+
+    def __init__(self, draw: Draw) -> None:
+        self.draw = draw
+        self.skills: dict[str, Skill] = {}
+        self.everyday = draw.chance(0.5)
+
+    def exchanges(self, count: int) -> list[Exchange]:
+        """A dialogue's questions, each of which may refer to the one before it."""
+        topic, found = START, list[Exchange]()
+        while len(found) < count:
+            made = drawn(self.draw, topic)
+            if made.skills and not self._fits(made):
+                if not self.skills:
+                    continue
+                made = used_again(self.draw, list(self.skills.values()))
+            if made.needs_no_tool and self.everyday:
+                continue
+            self.skills |= {skill.name: skill for skill in made.skills}
+            found.append(made)
+            topic = made.topic or START
+        return found
+
+    def _fits(self, made: Exchange) -> bool:
         new = {skill.name: skill for skill in made.skills}
-        clash = any(skills.get(name, skill) is not skill for name, skill in new.items())
-        if clash or len(skills | new) > _MOST_SKILLS:
-            continue
-        skills |= new
-        found.append(made)
-        topic = made.topic or START
-    return found
+        if any(self.skills.get(name, skill) is not skill for name, skill in new.items()):
+            return False
+        if not self.everyday and any(skill in SKILLS for skill in made.skills):
+            return False
+        return len(self.skills | new) <= _MOST_SKILLS
+
+
+def _clean(draw: Draw, made: Dialogue) -> bool:
+    return draw.held_out or not mentions_heldout(render(made.messages, made.tools))
 
 
 def dialogue(draw: Draw, count: int | None = None) -> Dialogue:
@@ -125,21 +170,40 @@ def dialogue(draw: Draw, count: int | None = None) -> Dialogue:
     """
     count = count or draw.weighted({1: 4, 2: 3, 3: 1})
     while True:
-        made = assemble(draw, _exchanges(draw, count))
-        if draw.held_out or not mentions_heldout(render(made.messages, made.tools)):
+        made = assemble(draw, _Thread(draw).exchanges(count))
+        if _clean(draw, made):
             return made
 
 
-def sample(draw: Draw, longest: int = 6) -> Sample:
-    """A dialogue cut at one of the model calls of its last question.
+def siblings(draw: Draw, count: int, longest: int = 6) -> list[Sample]:
+    """Samples of dialogues that share all that stands before the first question.
 
-    Several questions on the same tools: the declarations are most of a prompt, and this way more
-    of what the model itself says is learnt from each of them.
+    The declarations of the tools are most of a prompt; so they are computed once for all of them.
+
+    Args:
+        draw: Where everything comes from.
+        count: How many dialogues.
+        longest: Questions of one of them at most.
     """
-    made = dialogue(draw, draw.between(1, longest))
+    while True:
+        thread = _Thread(draw)
+        asked = [thread.exchanges(draw.between(1, longest)) for _ in range(count)]
+        frame = _frame(draw, [each for exchanges in asked for each in exchanges])
+        made = [frame.around(exchanges) for exchanges in asked]
+        if all(_clean(draw, each) for each in made):
+            return [_cut(draw, each) for each in made]
+
+
+def _cut(draw: Draw, made: Dialogue) -> Sample:
+    """A dialogue cut at one of the model calls of its last question."""
     asked = max(at for at, m in enumerate(made.messages) if isinstance(m, UserMessage))
     at = draw.pick([at for at in made.model_calls() if at > asked][-2:])
     return Sample(prompt(made, at), completion(made, at), made.thinking)
 
 
-__all__ = ["KINDS", "assemble", "completion", "dialogue", "prompt", "sample"]
+def sample(draw: Draw, longest: int = 6) -> Sample:
+    """A dialogue of up to so many questions, cut."""
+    return _cut(draw, dialogue(draw, draw.between(1, longest)))
+
+
+__all__ = ["KINDS", "assemble", "completion", "dialogue", "prompt", "sample", "siblings"]

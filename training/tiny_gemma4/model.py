@@ -84,7 +84,7 @@ def rotary(config: Config, kind: str, positions: Tensor) -> tuple[Tensor, Tensor
         frequencies = torch.where(
             torch.arange(size // 2, device=device) < size // 8, frequencies, 0.0
         )
-    angles = positions[:, None].float() * frequencies
+    angles = positions[..., None].float() * frequencies
     angles = torch.cat((angles, angles), dim=-1)
     return angles.cos(), angles.sin()
 
@@ -205,20 +205,60 @@ class Backbone(nn.Module):
         return self.embed_tokens(ids) * self.config.hidden_size**0.5
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Final states of every position."""
-        tokens = ids.shape[1]
-        positions = torch.arange(tokens, device=ids.device)
+        """Final states of every position; `ids` is (batch, tokens)."""
+        turned, masks = self._alone(ids.shape[1], ids.device)
+        x = self.embed(ids)
+        for layer, kind in zip(self.layers, self.config.layer_types, strict=True):
+            x, _ = layer(x, turned[kind], masks[kind])
+        return self.norm(x)
+
+    def continued(
+        self, shared: Tensor, ids: Tensor, positions: Tensor, dialogues: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Final states of what dialogues begin with, computed once, and of the rest of each.
+
+        Args:
+            shared: What all begin with, (tokens).
+            ids: The rest of each, one behind another, (rows, tokens).
+            positions: Of each token in the rest of its dialogue.
+            dialogues: The number of each token's dialogue in its row.
+        """
+        start, rows = len(shared), len(ids)
+        turned, masks = self._alone(start, ids.device)
+        where = positions + start
+        turned_rest = {kind: rotary(self.config, kind, where[:, None]) for kind in turned}
+        order = torch.arange(ids.shape[1], device=ids.device)
+        own = (dialogues[:, :, None] == dialogues[:, None, :]) & (order[:, None] >= order)
+        before = torch.arange(start, device=ids.device).expand(rows, -1)
+        distance = where[:, :, None] - torch.cat((before, where), dim=1)[:, None, :]
+        full = torch.cat((own.new_ones(rows, ids.shape[1], start), own), dim=2)
+        seen = {
+            "full_attention": full,
+            "sliding_attention": full & (distance < self.config.sliding_window),
+        }
+        masks_rest = {  # as numbers, which is what attention would make of them in every layer
+            kind: torch.where(mask, 0.0, -torch.inf)[:, None] for kind, mask in seen.items()
+        }
+        x, rest = self.embed(shared[None]), self.embed(ids)
+        for layer, kind in zip(self.layers, self.config.layer_types, strict=True):
+            x, (keys, values) = layer(x, turned[kind], masks[kind])
+            past = (keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1))
+            rest, _ = layer(rest, turned_rest[kind], masks_rest[kind], past)
+        return self.norm(x), self.norm(rest)
+
+    def _alone(
+        self, tokens: int, device: torch.device
+    ) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, Tensor | None]]:
+        """What turns sequences of so many tokens, and what each of their tokens sees."""
+        positions = torch.arange(tokens, device=device)
         turned = {
             kind: rotary(self.config, kind, positions) for kind in set(self.config.layer_types)
         }
-        window = None
+        masks: dict[str, Tensor | None] = dict.fromkeys(turned)
         if tokens > self.config.sliding_window:
             distance = positions[:, None] - positions[None, :]
-            window = (distance >= 0) & (distance < self.config.sliding_window)
-        x = self.embed(ids)
-        for layer, kind in zip(self.layers, self.config.layer_types, strict=True):
-            x, _ = layer(x, turned[kind], window if kind == "sliding_attention" else None)
-        return self.norm(x)
+            masks["sliding_attention"] = (distance >= 0) & (distance < self.config.sliding_window)
+        return turned, masks
 
 
 class TinyGemma4(nn.Module):

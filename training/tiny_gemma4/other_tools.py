@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from training.tiny_gemma4.dialogue import Exchange, Step, Topic, step
@@ -40,7 +41,7 @@ def _exchange(draw: Draw, skill: Skill, args: Arguments, asked: str) -> Exchange
     return Exchange(asked, (done,), answer_of(result), topic, (skill,))
 
 
-@kind(8)
+@kind(14)
 def everyday(draw: Draw, _: Topic) -> Exchange:
     """One of the table's tools."""
     return used(draw, draw.pick(SKILLS))
@@ -70,20 +71,27 @@ def and_another(draw: Draw, topic: Topic) -> Exchange | None:
 @kind(3)
 def two_tools(draw: Draw, _: Topic) -> Exchange | None:
     """Two of them at once."""
-    one, two = (
-        used(draw, draw.pick(SKILLS) if draw.chance(0.4) else made_up_skill(draw)) for _ in "12"
-    )
-    if one.skills[0].name == two.skills[0].name:
-        return None
+    one, two = (draw.pick(SKILLS) if draw.chance(0.4) else made_up_skill(draw) for _ in "12")
+    return None if one.name == two.name else _both(draw, used(draw, one), used(draw, two))
+
+
+def _both(draw: Draw, one: Exchange, two: Exchange) -> Exchange:
     first = one.question + ("" if one.question[-1] in ".?!" else draw.pick([".", ",", ""]))
     joint = draw.pick([" And: ", " Also: ", " Then: ", " and ", " and also "])
     calls = one.steps[0].calls + two.steps[0].calls
     results = one.steps[0].results + two.steps[0].results
-    answer = f"{one.answer}\n{two.answer}"
     return Exchange(
         f"{first}{joint}{two.question}",
         (Step(calls, results),),
-        answer,
+        f"{one.answer}\n{two.answer}",
         None,
         one.skills + two.skills,
     )
+
+
+def used_again(draw: Draw, skills: list[Skill]) -> Exchange:
+    """A question for one or two of the tools that there are already."""
+    if len(skills) > 1 and draw.chance(0.12):
+        one, two = draw.rng.sample(skills, 2)
+        return replace(_both(draw, used(draw, one), used(draw, two)), kind="two tools")
+    return replace(used(draw, draw.pick(skills)), kind="made up")

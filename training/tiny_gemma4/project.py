@@ -278,13 +278,11 @@ class Listing:
         text: All of it.
         head: `9 entries (1 folder, 7 .py, 1 other)`.
         names: What is shown of the folder.
-        kinds: How many files of each suffix.
     """
 
     text: str
     head: str
     names: tuple[str, ...]
-    kinds: Counter[str]
 
 
 def suffix_of(name: str) -> str:
@@ -307,7 +305,7 @@ def listing(draw: Draw, names: list[str]) -> Listing:
     if names:
         head += f" ({', '.join(parts)})"
     shown = f", first {len(names)} shown" if hidden else ""
-    return Listing("\n".join([head + shown, *names]), head, tuple(names), suffixes)
+    return Listing("\n".join([head + shown, *names]), head, tuple(names))
 
 
 def some(names: tuple[str, ...], most: int = 6) -> str:

@@ -44,7 +44,7 @@ def help_(draw: Draw, _: Topic) -> Exchange:
     return _said(draw, "help", "I find definitions, search for text, list folders and read files.")
 
 
-@kind(6)
+@kind(12)
 def beyond(draw: Draw, _: Topic) -> Exchange:
     """What no tool can answer."""
     slots = {"place": draw.city(), "person": draw.person(), "word": draw.piece()}
@@ -52,14 +52,14 @@ def beyond(draw: Draw, _: Topic) -> Exchange:
     return _said(draw, "beyond", CANNOT, **slots, **numbers, year=str(draw.between(1500, 2030)))
 
 
-@kind(3)
+@kind(6)
 def write(draw: Draw, _: Topic) -> Exchange:
     """What would change the project."""
     slots = {"path": draw.path(), "word": draw.piece(), "name": draw.identifier()}
     return _said(draw, "write", CANNOT_WRITE, **slots)
 
 
-@kind(2)
+@kind(4)
 def say(draw: Draw, _: Topic) -> Exchange:
     """A word to repeat."""
     word = draw.pick([draw.word, draw.word, draw.identifier])()
