@@ -7,6 +7,7 @@ show it alike. `make picture` writes it.
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import shlex
@@ -58,7 +59,11 @@ def picture(text: Text) -> str:
 
 def main() -> None:
     """Writes the picture to the file that is named."""
-    Path(sys.argv[1]).write_text(picture(shown(QUESTION)))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path, help="to write, SVG")
+    file = parser.parse_args().file
+    lines = picture(shown(QUESTION)).splitlines()
+    file.write_text("".join(f"{line.rstrip()}\n" for line in lines))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ environment of its own.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from importlib.metadata import distribution
@@ -82,7 +83,9 @@ def _licenses(about: dict[str, Any]) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Writes the bill to the file that is named."""
-    file = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path, help="to write, JSON")
+    file: Path = parser.parse_args().file
     file.parent.mkdir(parents=True, exist_ok=True)
     names = write(file)
     sys.stdout.write(f"{len(names)} packages in {file}\n")

@@ -7,6 +7,7 @@ to other sites are not followed.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from functools import cache
 from html.parser import HTMLParser
@@ -65,7 +66,9 @@ def _leads_somewhere(file: Path, link: str, site: Path) -> bool:
 
 def main() -> None:
     """Says what is broken."""
-    site = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("site", type=Path, help="the folder of the built pages")
+    site: Path = parser.parse_args().site
     pages = len(list(site.rglob("*.html")))
     broken = broken_links(site)
     for link in broken:

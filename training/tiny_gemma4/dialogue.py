@@ -83,8 +83,8 @@ class Exchange:
         return [name for step in self.steps for name, _ in step.calls]
 
     @property
-    def needs_no_tool(self) -> bool:
-        """Whether it is one that must not be asked where a tool might do it."""
+    def beyond_all_tools(self) -> bool:
+        """Whether it asks for what no tool can do, so that no everyday tool may be on offer."""
         return self.bare and self.kind in ("beyond", "write", "say")
 
 

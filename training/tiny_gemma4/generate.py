@@ -141,7 +141,7 @@ class _Thread:
                 if not self.skills:
                     continue
                 made = used_again(self.draw, list(self.skills.values()))
-            if made.needs_no_tool and self.everyday:
+            if made.beyond_all_tools and self.everyday:
                 continue
             self.skills |= {skill.name: skill for skill in made.skills}
             found.append(made)

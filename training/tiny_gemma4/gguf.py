@@ -10,8 +10,8 @@ marked as user-defined, as llama.cpp's own conversion marks them.
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -119,4 +119,6 @@ def _rope(config: dict[str, Any]) -> Any:
 
 
 if __name__ == "__main__":
-    export(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path, help="to write, GGUF")
+    export(parser.parse_args().file)
